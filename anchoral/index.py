@@ -6,11 +6,12 @@
 __all__ = ['log', 'AUTO_EXACT', 'check_unit', 'topk', 'ExactIndex', 'build_graph', 'HNSWIndex', 'vectors_digest', 'save_index',
            'load_index', 'make_index']
 
-# %% ../nbs/02_index.ipynb #0ded49a6
+# %% ../nbs/02_index.ipynb #e25a45b8
 import json, logging
 from pathlib import Path
 
 import numpy as np
+from fastcore.basics import patch
 
 from .data import atomic, digest, lookup, sha256
 
@@ -79,7 +80,7 @@ class ExactIndex:
         "The same for instances of the pool; an instance is its own nearest neighbour unless it is excluded."
         return self.search(self.vectors[_check_query(ids, k, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #0219a029
+# %% ../nbs/02_index.ipynb #502383e5
 def _hnswlib():
     try: import hnswlib
     except ImportError as e: raise ImportError('HNSW needs hnswlib and a C++ compiler: pip install "anchoral[hnsw]", or use index="exact"') from e
@@ -87,10 +88,10 @@ def _hnswlib():
 
 def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000):
     "An hnswlib index over `vectors`, built by one thread so that it can be built again the same."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     graph = _hnswlib().Index(space="cosine", dim=vectors.shape[1])
     graph.init_index(max_elements=len(vectors), ef_construction=ef_construction, M=M, random_seed=seed)
-    with tqdm(total=len(vectors), desc="building HNSW", unit="vec", disable=True if len(vectors) < 20_000 else None) as bar:
+    with tqdm(total=len(vectors), desc="building HNSW", unit="vec", **(dict(disable=True) if len(vectors) < 20_000 else {})) as bar:
         for s in range(0, len(vectors), chunk):
             part = vectors[s:s+chunk]
             graph.add_items(part, np.arange(s, s+len(part)), num_threads=1)
@@ -120,13 +121,15 @@ class HNSWIndex:
         "As `ExactIndex.neighbours`."
         return self.search(self.vectors[_check_query(ids, k, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #da0e939e
-def _walk(self, q, k, allowed):
+# %% ../nbs/02_index.ipynb #b6138e98
+@patch
+def _walk(self:HNSWIndex, q, k, allowed):
     "The ids the graph finds for one query vector, or None if it finds fewer than `k`."
     try: return self.graph.knn_query(q[None], k=k, num_threads=1, filter=allowed)[0][0].astype(np.int64)
     except RuntimeError: return None
 
-def _search(self, vectors, k:int, exclude=None):
+@patch
+def search(self:HNSWIndex, vectors, k:int, exclude=None):
     "As `ExactIndex.search`, approximately."
     q = _check_dim(vectors, self.vectors.shape[1])
     ids, sims = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
@@ -141,8 +144,6 @@ def _search(self, vectors, k:int, exclude=None):
             ids[i], sims[i] = found[order], s[order]
         if found is None or (gone @ v > sims[i, -1]).sum() > k: ids[i:i+1], sims[i:i+1] = self._exact.search(v[None], k, exclude)
     return ids, sims
-
-HNSWIndex._walk, HNSWIndex.search = _walk, _search
 
 # %% ../nbs/02_index.ipynb #7f1f049a
 def vectors_digest(vectors, sample:int=1_000) -> str:

@@ -8,7 +8,7 @@ __all__ = ['POSITIVE', 'PACKAGES', 'Config', 'make_config', 'run_id', 'make_lear
            'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run', 'budget_matched', 'iqr',
            'summary', 'geometric_mean']
 
-# %% ../nbs/08_results.ipynb #b6e23ef0
+# %% ../nbs/08_results.ipynb #de922d2a
 import dataclasses, json, os, platform, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .data import atomic, cache_dir, digest, initial_set, load_task, lookup
+from .data import atomic, cache_dir, digest, initial_set, load_task, lookup, repo_root
 
-# %% ../nbs/08_results.ipynb #ddd58f61
+# %% ../nbs/08_results.ipynb #623bc71f
 @dataclass(frozen=True)
 class Config:
     "Everything that decides what a run does."
@@ -47,7 +47,7 @@ class Config:
     index:str = "auto"
     C:float = 10.0              # Inverse regularisation of the head
     model:str = "minilm"        # What `finetune` starts from
-    lr:float = 4e-5
+    lr:float = 0              # Learning rate; 0 is that of App. A.2: 4e-5, for BERT-tiny 2e-4
     epochs:int = 10
     min_steps:int = 100
     batch_size:int = 32
@@ -64,7 +64,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #efd4b182
+# %% ../nbs/08_results.ipynb #b0ac51e6
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
@@ -83,7 +83,7 @@ def _check_config(c):
     if c.filter in ("anchoral", "no-anchoring") and c.max_subpool < c.query_size: raise ValueError(f"max_subpool {c.max_subpool} is below query_size {c.query_size}; no batch could be full")
     if c.filter == "randsub" and c.subpool_size < c.query_size: raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
 
-POSITIVE = "query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C lr epochs batch_size model_tokens threads".split()
+POSITIVE = "query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C epochs batch_size model_tokens threads".split()
 
 def make_config(**fields) -> Config:
     "A `Config`; unknown names are refused with the nearest valid one named."
@@ -95,7 +95,7 @@ def run_id(config:Config) -> str:
     "The name of a configuration: the same fields, the same name."
     return digest(json.dumps(dataclasses.asdict(config), sort_keys=True))
 
-# %% ../nbs/08_results.ipynb #40c50076
+# %% ../nbs/08_results.ipynb #c05a5791
 @lru_cache(maxsize=2)
 def _task(name): return load_task(name)
 
@@ -110,7 +110,7 @@ def make_learner(c:Config, task):
     "The learner a configuration names."
     from anchoral.learners import LEARNERS
     if c.learner == "head": own = dict(encoder=c.head_encoder or c.encoder, max_tokens=c.tokens, C=c.C)
-    else: own = dict(model=c.model, lr=c.lr, epochs=c.epochs, min_steps=c.min_steps, batch_size=c.batch_size,
+    else: own = dict(model=c.model, lr=c.lr or None, epochs=c.epochs, min_steps=c.min_steps, batch_size=c.batch_size,
                      max_tokens=c.model_tokens, layers=c.layers or None, amp=c.amp)
     return LEARNERS[c.learner](n_classes=task.n_classes, minority=task.minority, **own)
 
@@ -199,7 +199,7 @@ def record(task, r, initial) -> dict:
     if r.iteration == 0: out["initial"] = initial.tolist()
     return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
 
-# %% ../nbs/08_results.ipynb #4e6d6257
+# %% ../nbs/08_results.ipynb #f5cfb9d6
 def check_task(c:Config, task):
     "Raise a `ValueError` where the pool cannot serve the configuration."
     if (task.labels < 0).any(): raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
@@ -213,7 +213,7 @@ def run(
 ) -> list[dict]:
     "Run a configuration, or what is left of it, and return its rounds."
     from threadpoolctl import threadpool_limits
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
     folder = Path(folder)
     with locked(folder), threadpool_limits(config.threads):
         rounds = _open_run(config, folder)
@@ -221,7 +221,7 @@ def run(
         task, index, x, x_test = prepare(config)
         check_task(config, task)
         done = max((r["n_labelled"] for r in rounds), default=0)
-        with tqdm(total=config.budget, initial=done, desc=f"{config.task} {config.variant or config.filter}", unit="label", disable=not progress) as bar:
+        with tqdm(total=config.budget, initial=done, desc=f"{config.task} {config.variant or config.filter}", unit="label", **({} if progress else dict(disable=True))) as bar:
             for r in _rounds(config, task, index, x, x_test, rounds, folder):
                 rounds.append(r)
                 bar.update(r["n_labelled"] - bar.n)
@@ -280,7 +280,7 @@ def collect(
     df = pd.concat(frames, ignore_index=True)
     return df.astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored", "groups_found", "groups_total") if c in df})
 
-# %% ../nbs/08_results.ipynb #9316a57c
+# %% ../nbs/08_results.ipynb #0ed4ff8e
 def collect_ids(runs, ids=None) -> pd.DataFrame:
     "One row per labelled instance: run, iteration at which it was asked (−1 for the initial set), id."
     rows = []
@@ -295,9 +295,7 @@ def collect_ids(runs, ids=None) -> pd.DataFrame:
 def results_dir() -> Path:
     "Where saved results are: `$ANCHORAL_RESULTS`, else `results/` of the repository or the working folder."
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
-    for home in [Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]]:
-        if (home/"settings.ini").exists() and (home/"results").is_dir(): return home/"results"
-    return Path("results")
+    return (repo_root() or Path.cwd())/"results"
 
 # %% ../nbs/08_results.ipynb #2f3b31a9
 PACKAGES = "numpy pandas scikit-learn scipy torch transformers sentence-transformers hnswlib".split()

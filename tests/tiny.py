@@ -1,7 +1,8 @@
 """Tiny models with random weights: the six architectures of Table 1 and MPNet, each a local folder of a few kilobytes.
 
 A folder holds what the real one would: a configuration, `model.safetensors` of the bare encoder or decoder (so the
-classification head is new each time it is loaded, as with pretrained weights), and a tokeniser trained on `TEXTS`.
+classification head is new each time it is loaded, as with pretrained weights), and a tokeniser whose vocabulary is `WORDS`
+and the letters (the trainers of WordPiece and Unigram give another vocabulary in every process, so only BPE is trained).
 """
 
 from pathlib import Path
@@ -41,20 +42,22 @@ def tokenizer(kind):
     marks["albert"] = marks["deberta"] = marks["bert"]
     m = marks[kind]
     special = list(dict.fromkeys(m.values()))
+    words, letters = [w for c in WORDS.values() for w in c], "abcdefghijklmnopqrstuvwxyz"
     if kind in ("bert", "mpnet"):
-        t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        pieces = special + words + list(letters) + [f"##{c}" for c in letters]
+        t = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
         t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=special, show_progress=False)
     elif kind == "gpt2":
         t = Tokenizer(models.BPE())
         t.pre_tokenizer, t.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+        t.train_from_iterator(TEXTS, trainers.BpeTrainer(
+            vocab_size=300, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False))
     else:
-        t = Tokenizer(models.Unigram())
+        pieces = [(s, 0.) for s in special] + [(f"▁{w}", -3.) for w in words] + [(c, -9.) for c in "▁" + letters]
+        t = Tokenizer(models.Unigram(pieces, unk_id=special.index(m["unk_token"])))
         t.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token=m["unk_token"], show_progress=False)
-    t.train_from_iterator(TEXTS, trainer)
+        t.add_special_tokens(special)
     if kind != "gpt2":
         first, last = m.get("cls_token"), m.get("sep_token") or m["eos_token"]
         pairs = [(s, t.token_to_id(s)) for s in (first, last) if s]

@@ -1,0 +1,247 @@
+"Figures and tables from made-up results: panels, looks, zeros, errors, bytes, imports."
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from anchoral import figures as F
+
+SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t, "randsub": lambda t: 500,
+        "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t, "random": lambda t: 1900 - 25 * t}
+
+
+def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterations=8, **fixed):
+    rows = []
+    for vi, v in enumerate(variants):
+        for s in ("random",) if v == "random" else strategies:
+            for seed in range(seeds):
+                for t in range(iterations + 1):
+                    last, scaled = t == iterations, v == "anchoral-scaled"
+                    rows.append(dict(profile="made-up", run=f"{v}-{s}-{seed}", task="a-task", learner="head", model="minilm", encoder="minilm",
+                        head_encoder="", strategy=s, variant=v, filter=v, n_anchors=5 if scaled else 10, n_neighbours=20 if scaled else 50,
+                        max_subpool=10_000, subpool_size=500, gamma_maj="kmeans++", gamma_min="kmeans++", data_seed=seed, model_seed=0, order_seed=0,
+                        iteration=t, n_labelled=100 + 25 * t, minority_labelled=5 + t * (8 - vi) // 2 + seed % 2, minority_total=60, pool=2000,
+                        subpool=None if last else SIZE[v](t), subpool_minority=None if last else 3 + vi, scored=None if last else SIZE[v](t),
+                        f1_0=.98, f1_1=.1 * t + .01 * seed, f1_majority=.98, f1_minority=.1 * t + .01 * seed - .01 * vi,
+                        time_fit=.1, time_select=0. if last else .06 * (vi + 1), time_test=.1))
+    df = pd.DataFrame(rows).astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored")})
+    return df.assign(**fixed)
+
+
+def named(ax): return {l.get_gid(): l for l in ax.lines if l.get_gid() in F.METHODS}
+
+
+@pytest.fixture(scope="module")
+def df(): return made_up()
+
+
+@pytest.fixture(scope="module")
+def three(): return made_up(("entropy", "ft-bertkm", "badge"), seeds=5)
+
+
+# panels, lines, labels
+
+def test_figure2(df):
+    fig = F.figure2(df)
+    assert [ax.get_title(loc="left")[:3] for ax in fig.axes] == ["(a)", "(b)", "(c)", "(d)"]
+    assert [list(named(ax)) for ax in fig.axes] == [[m for m in F.METHODS if m != "random"]] * 2 + [list(F.METHODS)] * 2
+    assert [ax.get_xlabel() for ax in fig.axes] == ["iteration"] * 2 + ["annotations"] * 2
+    assert fig._suptitle.get_text() == "made-up profile: a-task, a head on MiniLM, Entropy, 300 annotations, 4 runs"
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == [m.label for m in F.METHODS.values()]
+
+
+def test_lines_are_medians_and_end_where_the_first_run_ends(df):
+    ax = F.lines(df[~((df.run == "seals-entropy-0") & (df.iteration > 3))], "f1_minority")
+    assert np.allclose(named(ax)["anchoral"].get_xydata(), [[100 + 25 * t, .1 * t + .015] for t in range(9)])
+    assert len(named(ax)["seals"].get_xdata()) == 4 and len(named(ax)["none"].get_xdata()) == 9
+
+
+def test_few_runs_are_drawn_one_by_one_many_as_a_band(df):
+    few, many = F.lines(df, "f1_minority"), F.lines(made_up(seeds=5), "f1_minority")
+    assert (len(few.lines), len(few.collections)) == (7 * 5, 0)
+    assert (len(many.lines), len(many.collections)) == (7, 7)
+
+
+def test_short_batches_do_not_lose_a_run(df):
+    shifted = df.assign(n_labelled=df.n_labelled - 3 * ((df.run == "seals-entropy-0") & (df.iteration > 2)))
+    assert len(named(F.lines(shifted, "f1_minority"))["seals"].get_xdata()) == 9
+
+
+def test_bounds_and_saturation(df):
+    ax = F.subpool_size(df)
+    y = {l.get_gid(): l.get_ydata()[0] for l in ax.lines if str(l.get_gid()).startswith("bound")}
+    assert y == {"bound anchoral": 1000, "bound anchoral-scaled": 200}
+    assert F.saturation(df[df.variant == "seals"]) == 2  # 1,020 of 2,000
+    assert any("saturated" in t.get_text() and "iteration 2" in t.get_text() for t in ax.texts)
+    assert F.bound(df.assign(max_subpool=400)) == 400 and ax.get_yscale() == "log"
+    small = F.subpool_size(df[df.variant.isin(["anchoral", "randsub"])])
+    assert small.get_yscale() == "linear" and not any("saturated" in t.get_text() for t in small.texts)
+
+
+def test_an_empty_subpool_has_no_share(df):
+    empty = df.copy()
+    empty.loc[(df.variant == "seals") & (df.iteration == 2), ["subpool", "subpool_minority"]] = 0
+    assert 2 not in named(F.subpool_minority(empty))["seals"].get_xdata()
+
+
+def test_one_strategy_says_so(df):
+    fig = F.figure3(df)
+    assert len(fig.axes) == 2 and all("Entropy, the only strategy run" in ax.get_title(loc="left") for ax in fig.axes)
+    assert len(F.figure4(df).axes) == 1 and "random" not in named(F.figure4(df).axes[0])
+
+
+def test_strategies_beside_their_mean(three):
+    fig = F.figure3(three)
+    titles = [ax.get_title(loc="left").split("\n")[-1] for ax in fig.axes]
+    assert titles == ["Geometric mean of 3 strategies", "Entropy", "FT-BERTKM", "BADGE"] * 2
+    assert all(list(named(ax)) == list(F.METHODS) for ax in fig.axes)
+    assert len(F.figure4(three).axes) == 4
+
+
+def test_no_line_leaves_its_panel(three):
+    steep = three.assign(minority_labelled=three.minority_labelled + 3 * three.iteration * (three.strategy == "badge"))
+    for ax in F.figure3(steep).axes:
+        low, high = ax.get_ylim()
+        assert all(low <= y <= high for l in ax.lines for y in l.get_ydata())
+
+
+def test_figure3_stops_at_within(df):
+    assert max(named(F.figure3(df, within=200).axes[0])["anchoral"].get_xdata()) == 200
+    with pytest.raises(ValueError, match="within=50.*from 100"): F.figure3(df, within=50)
+
+
+def test_the_same_look_everywhere(df, three):
+    for fig in (F.figure2(df), F.figure3(df), F.figure4(df), F.figure3(three), F.figure4(three)):
+        for ax in fig.axes:
+            for name, l in named(ax).items():
+                m = F.METHODS[name]
+                assert (to_hex(l.get_color()).upper(), l.get_marker(), l.get_label()) == (m.colour, m.marker, m.label)
+    assert len({m.colour for m in F.METHODS.values()}) == len({m.marker for m in F.METHODS.values()}) == len(F.METHODS)
+    assert len({str(m.line) for m in F.METHODS.values()}) == len(F.METHODS)
+
+
+def test_zeros_are_hollow_and_counted(three):
+    zero = three.copy()
+    zero.loc[(three.variant == "randsub") & (three.strategy == "badge") & three.iteration.isin([2, 5]), "subpool_minority"] = 0
+    ax = F.figure4(zero).axes[0]
+    (hollow,) = [l for l in ax.lines if l.get_gid() == "zeros randsub"]
+    assert list(hollow.get_xdata()) == [2, 5] and list(hollow.get_ydata()) == [0, 0] and hollow.get_markerfacecolor() == "white"
+    assert "zero at 2 of 8 points, in up to 1 of 3 strategies" in ax.get_xlabel().replace("\n", " ")
+    assert "RandSub" in F.alt_figure4(zero) and "(zero at 2 points)" in F.alt_figure4(zero)
+
+
+# words
+
+def test_words_come_from_the_rows(df):
+    alt = F.alt_figure2(df)
+    assert "SEALS covers more than half of the pool from iteration 2" in alt and "AnchorAL 700 to 700" in alt and "of 60" in alt
+    assert "over 4" not in F.alt_figure2(df[df.variant != "seals"]) and "more than half" not in F.alt_figure2(df[df.variant != "seals"])
+    assert F.heading(df[df.run != "seals-entropy-0"]).endswith("3 to 4 runs")
+    assert F.heading(df.assign(learner="finetune")).count("fine-tuned MiniLM") == 1
+
+
+def test_medians_and_pairs(df):
+    m = F.medians(df, "f1_minority")
+    assert m.index[0] == "anchoral" and m.name == 300 and np.isclose(m["anchoral"], .815)
+    assert F.ahead(df, "f1_minority", others=("none",)) == "In runs with the same seeds, AnchorAL is ahead of No-Op in 4 of 4."
+    assert F.ahead(df, "f1_majority", others=("none",)).endswith("of No-Op in 0 of 4 (4 tied).")
+    assert F.ahead(df[df.variant == "none"], "f1_majority") == ""
+
+
+def test_origin_names_results_and_commands(df, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_RESULTS", str(tmp_path))
+    assert "made by" not in F.origin(df, "fig2")
+    (tmp_path / "made-up.json").write_text('{"command": "anchoral run --profile made-up"}')
+    text = F.origin(df, "fig2", "figures/a.pdf")
+    assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`make figures`", "nbs/paper/fig2.ipynb", "figures/a.pdf"))
+
+
+# errors
+
+@pytest.mark.parametrize("break_it, words", [
+    (lambda d: d.drop(columns="subpool"), ["'subpool'", "load_results"]),
+    (lambda d: d.iloc[:0], ["0 rows", "anchoral run"]),
+    (lambda d: d.replace({"variant": {"seals": "seal"}}), ["'seal'", "'seals'", "rename"]),
+    (lambda d: pd.concat([d, d.assign(task="other", run=d.run + "x")]), ["'task'", "'other'", "choose"]),
+    (lambda d: d.assign(n_anchors=np.where(d.run.str.endswith("0"), 50, 10)), ["'anchoral'", "n_anchors", "keep"]),
+])
+def test_errors_name_the_thing_the_value_and_the_fix(df, break_it, words):
+    with pytest.raises(ValueError) as e: F.figure2(break_it(df))
+    assert all(w in str(e.value) for w in words)
+
+
+def test_a_wrong_choice_is_named(df):
+    with pytest.raises(ValueError, match="task='nosuch'.*'a-task'"): F.figure4(df, task="nosuch")
+    with pytest.raises(ValueError, match="Table 3"): F.table3(df[df.variant == "none"])
+
+
+# tables
+
+def test_table2(df):
+    n = F.table2(df).set_index("variant")
+    assert list(n.index) == list(F.METHODS) and (n.source == "ours").all()
+    assert n.budget["anchoral"] == 300 and n.subpool["anchoral"] == 700 and n.subpool_share["anchoral"] == .35
+    assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4) and np.isnan(n.subpool["random"])
+    text = F.print_table2(F.table2(df))
+    assert (text["Budget-Matched", ""] == "same as Overall").all() and list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
+
+
+def test_table2_matches_budgets(df):
+    short = df[~((df.variant == "seals") & (df.iteration > 4))]
+    n = F.table2(short).set_index("variant")
+    assert n.budget["anchoral"] == 300 and (n.matched_budget == 200).all() and np.isclose(n.matched_majority_median["none"], .98 * 4)
+    assert "same as Overall" not in F.print_table2(F.table2(short)).to_string()
+
+
+def test_rows_of_another_source_stand_beside_ours(df):
+    paper = pd.DataFrame([dict(source="paper", task="Amazon-Agri", variant="anchoral", budget=3700, minority_median=78.1, minority_iqr=1.0)])
+    text = F.print_table2(pd.concat([paper, F.table2(df)], ignore_index=True))
+    assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.10 ± 1.00" and text["Overall", "Majority"][0] == "–"
+
+
+def test_table3_has_only_what_was_run(df):
+    entropy = df[df.variant == "anchoral"].assign(gamma_maj="entropy", run=lambda d: d.run + "e")
+    n = F.table3(pd.concat([entropy, df]))
+    assert list(n.variant) == ["anchoral", "anchoral", "anchoral-scaled", "no-anchoring"] and list(n.gamma_maj)[:2] == ["kmeans++", "entropy"]
+    text = F.print_table3(n)
+    assert list(text["Γ maj"]) == ["kM++", "Ent", "kM++", "No anchoring"] and list(text["K"]) == ["50", "50", "20", "–"]
+
+
+# files
+
+def test_saving_twice_gives_the_same_bytes(df, tmp_path):
+    for folder in "ab":
+        F.save(F.figure2(df), "fig", F.alt_figure2(df), tmp_path / folder)
+        F.save_table(F.print_table2(F.table2(df)), "table", "Title", "note", F.table2(df), tmp_path / folder)
+    fig = F.figure2(df)
+    for _ in range(2): F.save(fig, "again", F.alt_figure2(df), tmp_path / "a")
+    a = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
+    b = {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()}
+    assert sorted(b) == ["fig.pdf", "fig.png", "table.csv", "table.html", "table.tex"] and all(a[n] == b[n] for n in b)
+    assert b"CreationDate" not in b["fig.pdf"] and b"/Type3" not in b["fig.pdf"] and b"SEALS covers more than half" in b["fig.png"]
+
+
+def test_nothing_is_left_of_a_failed_save(tmp_path):
+    class Full:
+        def savefig(self, path, **kwargs):
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+    (tmp_path / "fig.pdf").write_bytes(b"old")
+    with pytest.raises(OSError): F.save(Full(), "fig", folder=tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["fig.pdf"] and (tmp_path / "fig.pdf").read_bytes() == b"old"
+
+
+def test_tables_are_escaped(tmp_path):
+    F.save_table(pd.DataFrame({"a_b & c": ["50 % <b>", "±"]}), "t", "x < y", folder=tmp_path)
+    tex, page, csv = ((tmp_path / f"t.{k}").read_text() for k in ("tex", "html", "csv"))
+    assert r"a\_b \& c" in tex and r"50 \% <b>" in tex and r"$\pm$" in tex and r"\toprule" in tex
+    assert "50 % &lt;b&gt;" in page and "x &lt; y" in page and "http" not in page and csv.startswith("a_b & c\n")
+
+
+def test_no_heavy_imports():
+    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', 'hnswlib', 'datasets', 'sklearn'} & set(sys.modules); "
+            "assert not heavy, heavy")
+    subprocess.run([sys.executable, "-c", code], check=True)

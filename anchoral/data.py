@@ -128,20 +128,23 @@ def _column(df, name):
     if name not in df.columns: lookup(name, list(df.columns), "column")
     return df[name]
 
-# %% ../nbs/00_data.ipynb #07308a07
+# %% ../nbs/00_data.ipynb #3f23a3bc
 def _once(texts, labels):
     "Keep the first of each text; its label is the one any copy has. Copies that disagree are an error."
     texts, labels = np.asarray(texts, object), np.asarray(labels, np.int64)
     first = pd.Series(np.arange(len(texts))).groupby(texts, sort=False).transform("first").to_numpy()
     known = np.flatnonzero(labels >= 0)
+    agreed = pd.Series(labels[known]).groupby(first[known]).transform("first").to_numpy()
+    clash = known[agreed != labels[known]]
+    if len(clash):
+        twin = known[first[known] == first[clash[0]]][0]
+        raise ValueError(f"the same text has two labels at rows {twin} and {clash[0]}; keep one of them")
     out = np.full(len(texts), -1, np.int64)
     out[first[known]] = labels[known]
-    clash = known[out[first[known]] != labels[known]]
-    if len(clash): raise ValueError(f"the same text has two labels at rows {first[clash[0]]} and {clash[0]}; keep one of them")
     keep = np.unique(first)
     return texts[keep].tolist(), out[keep]
 
-# %% ../nbs/00_data.ipynb #a57bbc75
+# %% ../nbs/00_data.ipynb #37717813
 def _encode_labels(values, classes):
     "Class positions of `values`, −1 where missing."
     values = pd.Series(values).astype(object)
@@ -162,6 +165,7 @@ def from_frame(
     "A `Task` from a table. Raises `ValueError` for a missing column, an empty text or an unknown class."
     df = _frame(data)
     texts, values = list(_column(df, text)), _column(df, label) if label else [None]*len(df)
+    if not texts: raise ValueError("the table has no rows; a pool needs at least one text")
     _check_texts(texts, "pool")
     if classes is None: classes = sorted(pd.Series(values).dropna().astype(str).unique())
     rare = [minority] if isinstance(minority, str) else list(minority or ())

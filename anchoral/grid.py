@@ -42,10 +42,12 @@ def head_seeds(n, first=100):
     "Seeds for `n` runs of the head, whose randomness is the initial set, the filter and the strategy."
     return tuple(dict(data_seed=s, filter_seed=s, strategy_seed=s) for s in range(first, first+n))
 
-# %% ../nbs/10_grid.ipynb #86eb3801
+# %% ../nbs/10_grid.ipynb #9d5459fe
 PROFILES = {
     "quick": Profile("The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600), variants(*VARIANTS), head_seeds(4)),
+    "head": Profile("Choosing the head's regularisation, on a task that is never reported: 7 values, 4 runs",
+        dict(task="news20-autos", strategy="entropy", budget=600), tuple(dict(variant=f"C={c:g}", filter="anchoral", C=float(c)) for c in (1, 10, 30, 100, 300, 1000, 10000)), head_seeds(4, first=0)),
     "tiny": Profile("A check that everything works, in seconds and without torch: LSA, 150 annotations, 2 runs",
         dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150, n_anchors=3, n_neighbours=10), variants("anchoral", "seals", "none"), head_seeds(2)),
 }

@@ -119,7 +119,7 @@ def reading(
         check(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
     return facts
 
-# %% ../nbs/06_learners.ipynb #c94eaac8
+# %% ../nbs/06_learners.ipynb #d47e0d9d
 @dataclass(eq=False)
 class Head:
     "A softmax layer on embeddings that stay as they are."
@@ -127,7 +127,7 @@ class Head:
     minority:tuple=()    # Minority classes; kept for the record, the fit does not weight classes
     encoder:str="minilm" # Whose embeddings `prepare` makes, as for `encode`
     max_tokens:int=128   # Where the encoder cuts a text
-    C:float=10.          # Inverse strength of the l2 penalty (chosen in `experiments/head`)
+    C:float=300.         # Inverse strength of the l2 penalty (chosen in `experiments/head`)
 
     def __post_init__(self):
         self.minority, self.W, self.bias, self.fit_on = check_classes(self.n_classes, self.minority), None, None, None

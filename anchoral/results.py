@@ -20,7 +20,7 @@ import pandas as pd
 
 from .data import atomic, cache_dir, digest, initial_set, load_task, lookup, repo_root
 
-# %% ../nbs/08_results.ipynb #623bc71f
+# %% ../nbs/08_results.ipynb #857681a4
 @dataclass(frozen=True)
 class Config:
     "Everything that decides what a run does."
@@ -45,7 +45,7 @@ class Config:
     tokens:int = 128            # Tokens it reads
     head_encoder:str = ""       # Of the head; default: the index's
     index:str = "auto"
-    C:float = 10.0              # Inverse regularisation of the head
+    C:float = 300.0             # Inverse regularisation of the head
     model:str = "minilm"        # What `finetune` starts from
     lr:float = 0              # Learning rate; 0 is that of App. A.2: 4e-5, for BERT-tiny 2e-4
     epochs:int = 10

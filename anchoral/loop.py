@@ -104,7 +104,7 @@ def ask(self:ActiveLearner,
     if len(batch): self.batch = list(batch.tolist())
     return batch
 
-# %% ../nbs/07_loop.ipynb #54a7239e
+# %% ../nbs/07_loop.ipynb #cbf5720b
 @patch
 def _check_ids(self:ActiveLearner, ids):
     ids = np.atleast_1d(np.asarray(ids))
@@ -127,6 +127,7 @@ def _answer(self:ActiveLearner, ids):
         self.batch, self.answers = None, []
         if len(told): self.state.history.append(told)
 
+# %% ../nbs/07_loop.ipynb #76fcfac5
 @patch
 def tell(self:ActiveLearner, ids, labels):
     "Labels for instances. Raises `ValueError`, and changes nothing, for unknown ids, repeated answers or classes that do not exist."

@@ -64,7 +64,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #b0ac51e6
+# %% ../nbs/08_results.ipynb #b32d1e69
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
@@ -83,6 +83,7 @@ def _check_config(c):
     if c.filter in ("anchoral", "no-anchoring") and c.max_subpool < c.query_size: raise ValueError(f"max_subpool {c.max_subpool} is below query_size {c.query_size}; no batch could be full")
     if c.filter == "randsub" and c.subpool_size < c.query_size: raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
 
+# %% ../nbs/08_results.ipynb #6013944c
 POSITIVE = "query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C epochs batch_size model_tokens threads".split()
 
 def make_config(**fields) -> Config:
@@ -95,7 +96,7 @@ def run_id(config:Config) -> str:
     "The name of a configuration: the same fields, the same name."
     return digest(json.dumps(dataclasses.asdict(config), sort_keys=True))
 
-# %% ../nbs/08_results.ipynb #c05a5791
+# %% ../nbs/08_results.ipynb #36569075
 @lru_cache(maxsize=2)
 def _task(name): return load_task(name)
 
@@ -121,6 +122,7 @@ def _prepared(c:Config):
     learner = make_learner(c, task)
     return learner.prepare(task.texts, fit_on=task.texts), learner.prepare(task.test_texts, fit_on=task.texts)
 
+# %% ../nbs/08_results.ipynb #b36f8f15
 def prepare(c:Config):
     "`(task, index, x, x_test)`, shared by runs that differ only in filter, strategy, budget or seeds."
     same = Config(**{f: getattr(c, f) for f in ("task", "learner", "encoder", "tokens", "head_encoder", "model", "model_tokens", "layers")})
@@ -136,7 +138,7 @@ def make_active_learner(c:Config, task, index, x):
     return ActiveLearner(index, x, make_learner(c, task), make_filter(c.filter, **params), make_strategy(c.strategy), task.n_classes,
                          task.minority, Seeds(c.model_seed, c.order_seed, c.filter_seed, c.strategy_seed))
 
-# %% ../nbs/08_results.ipynb #eba041bb
+# %% ../nbs/08_results.ipynb #02f2aeb1
 @contextmanager
 def locked(folder):
     "Hold the folder's lock; a `RuntimeError` if another process has it."
@@ -158,6 +160,7 @@ def read_rounds(folder) -> list[dict]:
         except (ValueError, KeyError, TypeError): raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
     return rounds
 
+# %% ../nbs/08_results.ipynb #70c08a6c
 def _open_run(config, folder) -> list[dict]:
     "The rounds already done, after checking that the folder is this configuration's."
     path, want = folder/"config.json", dataclasses.asdict(config)
@@ -199,13 +202,14 @@ def record(task, r, initial) -> dict:
     if r.iteration == 0: out["initial"] = initial.tolist()
     return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
 
-# %% ../nbs/08_results.ipynb #f5cfb9d6
+# %% ../nbs/08_results.ipynb #532034b9
 def check_task(c:Config, task):
     "Raise a `ValueError` where the pool cannot serve the configuration."
     if (task.labels < 0).any(): raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
     if not len(task.test_texts): raise ValueError(f"{c.task!r} has no test set to evaluate on")
     if len(task.texts) < c.n_initial + c.query_size: raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, fewer than the initial set and one query of {c.query_size}")
 
+# %% ../nbs/08_results.ipynb #3ff143c1
 def run(
     config:Config,
     folder,          # The run folder; what is already there is not done again
@@ -297,7 +301,7 @@ def results_dir() -> Path:
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
     return (repo_root() or Path.cwd())/"results"
 
-# %% ../nbs/08_results.ipynb #2f3b31a9
+# %% ../nbs/08_results.ipynb #4d68d93a
 PACKAGES = "numpy pandas scikit-learn scipy torch transformers sentence-transformers hnswlib".split()
 
 def provenance(profile:str, command:str, configs:dict) -> dict:
@@ -309,6 +313,7 @@ def provenance(profile:str, command:str, configs:dict) -> dict:
     return dict(profile=profile, command=command, python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
                 machine=f"{platform.system()} {platform.machine()}", threads=sorted({c["threads"] for c in configs.values()}), configs=configs)
 
+# %% ../nbs/08_results.ipynb #ad785754
 def save_results(profile:str, runs, command:str, ids=None, folder=None):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
@@ -330,7 +335,7 @@ def auc(scores) -> float:
     "Trapezoid area with unit spacing over iterations."
     return float(np.trapezoid(np.asarray(scores, float)))
 
-# %% ../nbs/08_results.ipynb #3b8cbd23
+# %% ../nbs/08_results.ipynb #acc3de9a
 def per_run(df:pd.DataFrame) -> pd.DataFrame:
     "One row per run: areas, budget, total selection time in minutes, instances scored."
     keys = ["task", "learner", "strategy", "variant", "run"]
@@ -341,13 +346,11 @@ def per_run(df:pd.DataFrame) -> pd.DataFrame:
                              pool=g.pool.first(), found=g.minority_labelled.max())).reset_index()
 
 def budget_matched(df:pd.DataFrame) -> pd.DataFrame:
-    "The rows up to the biggest iteration that all compared runs completed."
-    runs = df[df.variant != "random"].groupby(["task", "learner", "strategy", "run"], observed=True).iteration.max()
-    last = runs.groupby(["task", "learner", "strategy"]).min().rename("last").reset_index()
-    most = last.groupby(["task", "learner"])["last"].min().rename("most").reset_index()
-    df = df.merge(last, how="left", on=["task", "learner", "strategy"]).merge(most, how="left", on=["task", "learner"])
-    limit = df["last"].fillna(df["most"]).fillna(np.inf)
-    return df[df.iteration <= limit].drop(columns=["last", "most"])
+    "The rows up to the biggest iteration that all runs of a task, learner and model completed, No-Op aside."
+    keys = ["task", "learner", "model"]
+    others = df[df.variant != "none"] if (df.variant != "none").any() else df
+    last = others.groupby([*keys, "run"], observed=True).iteration.max().groupby(keys).min().rename("last").reset_index()
+    return df.merge(last, how="left", on=keys).query("not iteration > last").drop(columns="last")
 
 # %% ../nbs/08_results.ipynb #12288f00
 def iqr(x) -> float:

@@ -3,7 +3,8 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from worlds import clustered, state
 
 from anchoral.anchors import ANCHORS, kmeans_plusplus

@@ -1,10 +1,10 @@
 """Bad input: one clear error that names the thing, the value and the fix, before any work."""
-import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from worlds import clustered
 
 from anchoral import cli
 from anchoral.data import Task, fetch_package, initial_set, load_task, sha256
@@ -13,7 +13,6 @@ from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
 from anchoral.results import load_results, make_config, run
 from anchoral.strategies import make_strategy
-from worlds import clustered
 
 FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
 

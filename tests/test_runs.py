@@ -1,7 +1,5 @@
 """Whole runs: the same twice, the same after SIGKILL, Ctrl-C and a full disk; HNSW against exact search; missing packages."""
 import json
-import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +13,6 @@ import tiny
 from worlds import clustered, without_clocks
 
 from anchoral.anchors import State
-from anchoral.data import Task, load_task
 from anchoral.filters import anchoral
 from anchoral.index import ExactIndex, HNSWIndex, load_index, save_index
 from anchoral.results import make_config, prepare, read_rounds, run

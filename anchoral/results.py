@@ -8,8 +8,8 @@ __all__ = ['POSITIVE', 'PACKAGES', 'Config', 'make_config', 'run_id', 'make_lear
            'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run', 'budget_matched', 'iqr',
            'summary', 'geometric_mean']
 
-# %% ../nbs/08_results.ipynb #de922d2a
-import dataclasses, json, os, platform, sys
+# %% ../nbs/08_results.ipynb #d0765a9f
+import dataclasses, json, os, platform, shutil, tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -313,14 +313,22 @@ def provenance(profile:str, command:str, configs:dict) -> dict:
     return dict(profile=profile, command=command, python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
                 machine=f"{platform.system()} {platform.machine()}", threads=sorted({c["threads"] for c in configs.values()}), configs=configs)
 
-# %% ../nbs/08_results.ipynb #ad785754
+# %% ../nbs/08_results.ipynb #2f11ccc5
+def _write_new(path, write):
+    "Write a file unless it would have the bytes it has: what did not change keeps its date, and nothing is drawn again."
+    with tempfile.TemporaryDirectory() as d:
+        write(new := Path(d)/path.name)
+        if path.exists() and path.read_bytes() == new.read_bytes(): return
+        with atomic(path) as tmp: shutil.copyfile(new, tmp)
+
 def save_results(profile:str, runs, command:str, ids=None, folder=None):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
     configs = {r: json.loads((Path(runs)/r/"config.json").read_text()) for r in sorted(df.run.unique())}
-    with atomic(folder/f"{profile}.parquet") as tmp: df.to_parquet(tmp, index=False, compression="zstd")
-    with atomic(folder/f"{profile}-ids.parquet") as tmp: collect_ids(runs, set(configs)).to_parquet(tmp, index=False, compression="zstd")
-    with atomic(folder/f"{profile}.json") as tmp: tmp.write_text(json.dumps(provenance(profile, command, configs), indent=1) + "\n")
+    asked, about = collect_ids(runs, set(configs)), json.dumps(provenance(profile, command, configs), indent=1) + "\n"
+    _write_new(folder/f"{profile}.parquet", lambda p: df.to_parquet(p, index=False, compression="zstd"))
+    _write_new(folder/f"{profile}-ids.parquet", lambda p: asked.to_parquet(p, index=False, compression="zstd"))
+    _write_new(folder/f"{profile}.json", lambda p: p.write_text(about))
     return df
 
 def load_results(profile:str, folder=None) -> pd.DataFrame:

@@ -112,6 +112,18 @@ def test_pages_render_from_committed_results(tmp_path, monkeypatch):
         for kind in ("csv", "tex", "html"): assert (tmp_path/f"{name}.{kind}").read_text() == (ROOT/f"figures/{name}.{kind}").read_text(), f"figures/{name}.{kind} is not what the results give: make figures"
 
 
+def shown(path):
+    "What a page says: the text of its outputs."
+    return [o.get("text", "") or o.get("data", {}).get("text/html") or o.get("data", {}).get("text/markdown") or "" for c in source(path) for o in c.get("outputs", [])]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
+def test_pages_show_the_committed_results(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
+    assert papermill(path, tmp_path/path.name, dict(profile="quick")) == ""
+    assert shown(tmp_path/path.name) == shown(path), f"{path.name} shows other results than results/quick.parquet: make notebooks"
+
+
 def test_results_are_complete():
     "Every saved profile: its configurations are the profile's, every run ends, counts add up."
     from anchoral.grid import PROFILES, cells

@@ -568,7 +568,7 @@ def by_parameters(df):
     named = (df.get("filter", df["variant"]) == "anchoral") & ~df["variant"].isin(METHODS)
     return df.assign(variant=df["variant"].mask(named, "anchoral"))
 
-# %% ../nbs/09_figures.ipynb #d48d814a
+# %% ../nbs/09_figures.ipynb #e29f280b
 def table3(
     df:pd.DataFrame,  # Results; only AnchorAL and "no anchoring" are used
     task:str=None,  # Which task, if there are several
@@ -586,7 +586,7 @@ def table3(
         parts.append(_measures(rows).assign(**first))
     t = pd.concat(parts, ignore_index=True).assign(source=source)
     default = (t["n_anchors"] == 10) & (t["n_neighbours"] == 50) & (t["gamma_maj"] == "kmeans++") & (t["gamma_min"] == "kmeans++")
-    order = (t["gamma_maj"] == "entropy", t["gamma_min"] == "entropy", *(pd.to_numeric(t[c]).fillna(0) for c in ("n_anchors", "n_neighbours")), ~default, t["variant"] == "no-anchoring")
+    order = (t["gamma_maj"] == "entropy", t["gamma_min"] == "entropy", *(k for c, d in (("n_anchors", 10), ("n_neighbours", 50)) for k in (pd.to_numeric(t[c]), t[c] != d)), ~default, t["variant"] == "no-anchoring")
     return t.iloc[np.lexsort(order)].reset_index(drop=True)  # the paper's order
 
 # %% ../nbs/09_figures.ipynb #b711b851

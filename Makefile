@@ -34,8 +34,10 @@ reproduce: env
 	@$(MAKE) --no-print-directory figures
 
 figures: figures/.rendered
-figures/.rendered: results/quick.parquet $(PAGES) anchoral/figures.py | env
+figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet $(PAGES) anchoral/figures.py | env
 	$(BIN)/anchoral render --profile quick --workers $(WORKERS)
+	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
+	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
 	@touch $@
 
 notebooks: env

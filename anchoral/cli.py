@@ -72,7 +72,7 @@ def cmd_collect(args):
     print(f"results/{name}.parquet: {df.run.nunique()} runs" + (f" of {len(ids)}" if ids else "") + f", {len(df)} rows. Next: anchoral render --profile {name}")
     return 1 if ids and df.run.nunique() < len(ids) else 0
 
-# %% ../nbs/11_cli.ipynb #e6530488
+# %% ../nbs/11_cli.ipynb #c998f8c5
 PAGES = "fig2 fig3 fig4 table2 table3".split()
 
 def cmd_render(args):
@@ -83,8 +83,10 @@ def cmd_render(args):
     from anchoral.results import load_results
     load_results(args.profile)
     home = grid.run_notebook().parents[1]/"paper"
+    pages = [lookup(p, dict.fromkeys(PAGES, p), "page") for p in args.pages]
+    params = {k: v for k in ("profile", "task", "strategy") if (v := getattr(args, k))}
     with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(args.workers) as pool:
-        errors = dict(zip(PAGES, pool.map(lambda p: grid.papermill(home/f"{p}.ipynb", Path(tmp)/f"{p}.ipynb", dict(profile=args.profile)), PAGES)))
+        errors = dict(zip(pages, pool.map(lambda p: grid.papermill(home/f"{p}.ipynb", Path(tmp)/f"{p}.ipynb", params), pages)))
     for page, error in errors.items(): print(f"{page}: {error or 'done'}")
     if any(errors.values()): return 1
     print("Figures as PDF and PNG, tables as CSV, LaTeX and HTML: figures/. Next: open nbs/paper in JupyterLab and read them beside the paper")
@@ -133,7 +135,7 @@ def cmd_list(args):
     for what, table in dict(tasks=TASKS, encoders=ENCODERS, anchors=ANCHORS, filters=FILTERS, strategies=STRATEGIES, learners=LEARNERS, profiles=PROFILES).items():
         print(f"{what:11} {', '.join(table)}")
 
-# %% ../nbs/11_cli.ipynb #4dc50e25
+# %% ../nbs/11_cli.ipynb #7395a064
 EXAMPLES = """examples:
   anchoral check                                   what this machine has
   anchoral fetch reuters-metals --tokens 64        texts and embeddings, once
@@ -156,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
     p = add("fetch", cmd_fetch); p.add_argument("task", nargs="+", help="names, see `anchoral list`"); p.add_argument("--encoder", default="minilm", help="or mpnet, lsa, none"); p.add_argument("--tokens", type=int, default=128, help="tokens the encoder reads")
     p = add("run", cmd_run); p.add_argument("fields", nargs="*", metavar="name=value", help="fields of Config, for one run"); p.add_argument("--profile", help="run a whole profile instead"); p.add_argument("--runs", default="runs", help="where run folders go"); p.add_argument("--workers", type=int, default=2, help="cells at a time")
     p = add("collect", cmd_collect); p.add_argument("--profile", help="a profile's runs"); p.add_argument("--runs", default="runs", help="where run folders are"); p.add_argument("--name", default="mine", help="name of the results, without a profile")
-    p = add("render", cmd_render); p.add_argument("--profile", default="quick"); p.add_argument("--workers", type=int, default=2, help="pages at a time")
+    p = add("render", cmd_render); p.add_argument("--profile", default="quick"); p.add_argument("--task", help="which, where the profile has several"); p.add_argument("--strategy", help="which, where the profile has several"); p.add_argument("--pages", nargs="+", default=PAGES, metavar="PAGE", help=f"any of {', '.join(PAGES)}"); p.add_argument("--workers", type=int, default=2, help="pages at a time")
     add("check", cmd_check)
     p = add("cache", cmd_cache); p.add_argument("--clear", action="store_true", help="delete everything in it")
     add("list", cmd_list)

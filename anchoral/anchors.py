@@ -29,19 +29,18 @@ class State:
         told = np.concatenate(self.history) if self.history else np.empty(0, np.int64)
         return np.sort(told[self.labels[told] == c])
 
-# %% ../nbs/03_anchors.ipynb #3fe0c012
+# %% ../nbs/03_anchors.ipynb #ab8e7916
 def sq_dists(
     X:np.ndarray,    # (n, d) rows
     norms:np.ndarray,# (n,) their squared norms
     at:np.ndarray,   # (c,) positions of the candidates
 ) -> np.ndarray:
-    "(c, n) float64 squared distances from candidates to all rows; exactly 0 to themselves."
+    "(c, n) float64 squared distances from candidates to all rows; exactly 0 to themselves and their copies."
     D = (norms[at, None] + norms - 2 * (X[at] @ X.T)).astype(np.float64)
-    np.maximum(D, 0, out=D)
-    D[np.arange(len(at)), at] = 0
+    D[D <= 1e-6 * (norms[at, None] + norms)] = 0 # copies, up to rounding
     return D
 
-# %% ../nbs/03_anchors.ipynb #e44770f9
+# %% ../nbs/03_anchors.ipynb #eddf0748
 def kmeans_plusplus(
     X:np.ndarray, # (n, d) rows
     k:int,        # How many to choose
@@ -59,7 +58,7 @@ def kmeans_plusplus(
         total = closest.sum()
         draws = r.uniform(size=trials) * total
         at = np.minimum(np.searchsorted(np.cumsum(closest), draws), n-1)
-        if not total > 1e-6 * norms.max() * n or np.isin(at, chosen).all():
+        if total <= 0 or np.isin(at, chosen).all():
             chosen.append(int(np.setdiff1d(np.arange(n), chosen)[0]))
             continue
         left = np.minimum(closest, sq_dists(X, norms, at))

@@ -8,7 +8,7 @@ __all__ = ['DEFAULTS', 'HEADLINE', 'SEEDS', 'MEASURES', 'UNIT', 'BOUND', 'COLUMN
            'measured', 'pairs', 'sign_flip', 'holm', 'bootstrap', 'decide', 'contrast', 'judge_unit', 'saved', 'judge',
            'verdicts', 'published_cells', 'published', 'counted', 'learner_name', 'unit_name', 'difference', 'in_words']
 
-# %% ../nbs/12_claims.ipynb #139cd2c7
+# %% ../nbs/12_claims.ipynb #15809120
 import re
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .data import lookup
-from .figures import ENCODER, LEARNER, METHODS
+from .figures import ENCODER, LEARNER, METHODS, STRATEGY
 from .results import auc, load_results, results_dir
 
 # %% ../nbs/12_claims.ipynb #788d3cfe
@@ -31,7 +31,7 @@ def one(claims:pd.DataFrame, name:str):
     "The claim of that name, its columns as attributes."
     return lookup(name, {c.claim: c for c in claims.itertuples()}, "claim")
 
-# %% ../nbs/12_claims.ipynb #f60feff2
+# %% ../nbs/12_claims.ipynb #83db0b0a
 DEFAULTS = dict(gamma_maj="kmeans++", gamma_min="kmeans++", n_anchors=10, n_neighbours=50, max_subpool=10_000)
 HEADLINE = {"anchoral": dict(filter="anchoral") | DEFAULTS, "no-anchoring": dict(filter="no-anchoring") | DEFAULTS,
             "seals": dict(filter="seals", n_neighbours=50), "randsub": dict(filter="randsub", subpool_size=1_000), "none": dict(filter="none")}
@@ -48,6 +48,7 @@ def rows_of(df:pd.DataFrame, name:str) -> pd.DataFrame:
     for column, value in fields(name).items(): same &= df[column] == value
     return df[same]
 
+# %% ../nbs/12_claims.ipynb #1a3bc032
 def label(name:str) -> str:
     "A setting as it is written in a sentence."
     if name in METHODS: return METHODS[name].label
@@ -246,7 +247,7 @@ def published_cells(
     default = t3[[fields(n) == fields("anchoral") for n in names]].assign(setting="anchoral")
     return pd.concat([t5, t3, default])[TABLE].reset_index(drop=True)
 
-# %% ../nbs/12_claims.ipynb #242c46b7
+# %% ../nbs/12_claims.ipynb #d53c8b40
 AT = ["table", "dataset", "model", "strategy"]
 COMPARED = [*AT, "baseline", "ours", "theirs", "text", "holds", "wide"]
 
@@ -255,6 +256,7 @@ def _budgets(cells, scope):
     b = cells[(cells["measure"] == "budget") & (cells["scope"] == scope)]
     return b[[*AT, "setting", "value"]].rename(columns={"value": "budget"})
 
+# %% ../nbs/12_claims.ipynb #8086fd02
 def published(
     claim,               # A row of `load_claims`
     cells:pd.DataFrame,  # From `published_cells`
@@ -281,7 +283,7 @@ def counted(t:pd.DataFrame) -> str:
     more = ([f"{n['tie']} of them tied"] if "tie" in n else []) + [f"{n[k]} more not counted, {w}" for k, w in APART.items() if k in n]
     return f"holds in {n.get('yes', 0)} of {told} cell{'s' if told != 1 else ''}" + (f" ({'; '.join(more)})" if more else "") if told else "no published numbers"
 
-# %% ../nbs/12_claims.ipynb #8d15db05
+# %% ../nbs/12_claims.ipynb #16d4853b
 def learner_name(unit) -> str:
     "The learner with what it stands on."
     body = (unit["head_encoder"] or unit["encoder"]) if unit["learner"] == "head" else unit["model"]
@@ -293,6 +295,7 @@ def unit_name(unit) -> str:
     first = f", first minority from {unit['initial_group']} only" if unit["initial_group"] else ""
     return f"{unit['task']}{first} ({learner_name(unit)}, {unit['budget']:,} annotations)"
 
+# %% ../nbs/12_claims.ipynb #a5974132
 def difference(row, log:bool=False) -> str:
     "One comparison with its pairs, mean difference, interval and corrected p-value."
     if not row["pairs"]: return f"{label(row['baseline'])}: no pairs"
@@ -305,7 +308,8 @@ def in_words(judged:pd.DataFrame, log:bool=False) -> list:
     lines = []
     for _, rows in judged.groupby(UNIT, sort=False, dropna=False):
         r = rows.iloc[0]
-        where = unit_name(r) if r["task"] else (f"profile {r['profile']}" if r["profile"] else "anywhere")
+        over = " and ".join(", ".join(sorted(STRATEGY.get(s, s) for s in r["strategies"].split(", "))).rsplit(", ", 1))
+        where = unit_name(r) + (f", averaged over {over}" if " and " in over else f", with {over}" if over else "")
         rests = r["reason"] if not rows["pairs"].any() else "; ".join(difference(x, log) for _, x in rows.iterrows())
         lines.append(f"**{r['verdict']}** on {where}. {rests[0].upper() + rests[1:]}." if r["task"] else f"**{r['verdict']}**: {rests}.")
     return lines

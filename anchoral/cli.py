@@ -27,7 +27,7 @@ def parse_fields(
         except (ValueError, KeyError): raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}") from None
     return out
 
-# %% ../nbs/11_cli.ipynb #a20d2b6d
+# %% ../nbs/11_cli.ipynb #5a67ee37
 def cmd_fetch(args):
     "Fetch and check the texts of tasks, and encode them."
     from anchoral.data import load_task
@@ -43,6 +43,7 @@ def cmd_run(args):
     "Run one configuration (name=value words) or a profile."
     from anchoral import grid
     from anchoral.results import make_config, run, run_id
+    if args.profile and args.fields: raise ValueError(f"--profile runs its own configurations; leave out {' '.join(args.fields)}, or leave out --profile")
     if args.profile:
         profile = lookup(args.profile, grid.PROFILES, "profile")
         runs, every = Path(args.runs)/args.profile, grid.cells(profile)
@@ -107,7 +108,7 @@ def checks() -> dict:
     free = shutil.disk_usage(next(p for p in [home, *home.parents] if p.exists())).free
     return found | {"cache": (free > 2e9, f"{home}: {size/1e6:,.0f} MB used, {free/1e9:,.0f} GB free (2 GB are plenty for the quick profile)")}
 
-# %% ../nbs/11_cli.ipynb #222185cf
+# %% ../nbs/11_cli.ipynb #dc62a0ef
 def cmd_check(args):
     "Say what this machine has, and what to do about what it lacks."
     found = checks()
@@ -117,8 +118,8 @@ def cmd_check(args):
 def cmd_cache(args):
     "Show the cache, or empty it."
     home = cache_dir()
-    if args.clear: shutil.rmtree(home, ignore_errors=True)
-    folders = sorted(p for p in home.glob("*") if p.is_dir()) if home.exists() else []
+    folders = [home/p for p in ("packages", "models", "embeddings", "index") if (home/p).is_dir()] # ours, whatever else $ANCHORAL_CACHE may hold
+    if args.clear: folders = [shutil.rmtree(p) for p in folders][:0]
     for f in folders: print(f"{sum(p.stat().st_size for p in f.rglob('*') if p.is_file())/1e6:10,.1f} MB  {f.name}")
     print(f"{home} is {'empty' if not folders else 'a cache: it can be deleted at any time, with --clear'}")
 

@@ -96,7 +96,7 @@ class Task:
     @property
     def is_minority(self) -> np.ndarray: "(n,) bool, true for instances known to be of a minority class."; return np.isin(self.labels, self.minority)
 
-# %% ../nbs/00_data.ipynb #2013d8fd
+# %% ../nbs/00_data.ipynb #d54bfc5a
 def _check_texts(texts, where):
     bad = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
     if bad: raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; drop or fill these rows")
@@ -104,6 +104,8 @@ def _check_texts(texts, where):
 def _check_task(task):
     "Raise a `ValueError` for a task that no run could use."
     C = len(task.classes)
+    if len(set(task.classes)) < C or len(set(task.minority)) < len(task.minority): raise ValueError(f"task {task.name!r} names a class twice: classes {list(task.classes)}, minority {list(task.minority)}")
+    if task.groups is not None and len(task.groups) != len(task.texts): raise ValueError(f"{task.name!r}: {len(task.groups)} groups for {len(task.texts)} texts")
     if C < 2: raise ValueError(f"task {task.name!r} has one class only, {list(task.classes)}; classification needs two or more")
     if not task.minority or len(task.minority) >= C or not all(0 <= m < C for m in task.minority):
         raise ValueError(f"task {task.name!r}: minority {task.minority} must name at least one and not all of the classes 0 to {C-1}")
@@ -113,14 +115,14 @@ def _check_task(task):
             raise ValueError(f"{where} of {task.name!r}: labels must lie in {low} to {C-1}, found {labels.min()} to {labels.max()}")
     if not len(task.texts): raise ValueError(f"the pool of {task.name!r} is empty")
 
-# %% ../nbs/00_data.ipynb #18b0399b
+# %% ../nbs/00_data.ipynb #096c944a
 def _frame(data) -> pd.DataFrame:
     "A data frame from a frame, a CSV or parquet path, or anything with `to_pandas`."
     if isinstance(data, pd.DataFrame): return data
     if hasattr(data, "to_pandas"): return data.to_pandas()
     path = Path(data)
     if not path.exists(): raise FileNotFoundError(f"no file {str(data)!r}; give a CSV or parquet file")
-    if path.suffix == ".csv": return pd.read_csv(path)
+    if path.suffix == ".csv": return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) # a class may be called "None"
     if path.suffix in (".parquet", ".pq"): return pd.read_parquet(path)
     raise ValueError(f"cannot read {path.name!r}: expected a name ending in .csv or .parquet")
 
@@ -144,16 +146,21 @@ def _once(texts, labels):
     keep = np.unique(first)
     return texts[keep].tolist(), out[keep]
 
-# %% ../nbs/00_data.ipynb #0ae0b274
+# %% ../nbs/00_data.ipynb #ac40b09d
+def _names(values) -> pd.Series:
+    "Labels as text, missing where missing; 1.0, which is what a gap makes of 1, is \"1\"."
+    s = pd.Series(values).astype(object)
+    return s.map(lambda v: v if pd.isna(v) else str(int(v)) if isinstance(v, float) and v.is_integer() else str(v))
+
 def _encode_labels(values, classes):
     "Class positions of `values`, −1 where missing."
-    values = pd.Series(values).astype(object)
+    values = _names(values)
     known = values.notna()
     index = {c: i for i, c in enumerate(classes)}
-    for v in values[known].astype(str).unique(): lookup(v, index, "class")
-    return np.array([index[str(v)] if k else -1 for v, k in zip(values, known)], np.int64)
+    for v in values[known].unique(): lookup(v, index, "class")
+    return np.array([index[v] if k else -1 for v, k in zip(values, known)], np.int64)
 
-# %% ../nbs/00_data.ipynb #d962a39c
+# %% ../nbs/00_data.ipynb #5261d574
 def from_frame(
     data,            # Data frame, path to CSV or parquet, or `datasets.Dataset`
     text="text",     # Column that holds the texts
@@ -168,8 +175,9 @@ def from_frame(
     texts, values = list(_column(df, text)), _column(df, label) if label else [None]*len(df)
     if not texts: raise ValueError("the table has no rows; a pool needs at least one text")
     _check_texts(texts, "pool")
-    if classes is None: classes = sorted(pd.Series(values).dropna().astype(str).unique())
-    rare = [minority] if isinstance(minority, str) else list(minority or ())
+    if classes is None: classes = sorted(_names(values).dropna().unique())
+    classes = [str(c) for c in classes]
+    rare = _names([minority] if np.ndim(minority) == 0 else minority).dropna()
     rare = tuple(lookup(m, {c: i for i, c in enumerate(classes)}, "minority class") for m in rare)
     texts, labels = _once(texts, _encode_labels(values, classes))
     tdf = _frame(test) if test is not None else pd.DataFrame({text: [], label or "label": []})
@@ -307,11 +315,12 @@ def amazon_labels(
     best = [max((of[i] for i in inds if i in of), default=-1) for inds in target_ind]
     return np.array([classes.index(names[b]) for b in best], np.int64)
 
-# %% ../nbs/00_data.ipynb #e3ecf8d1
+# %% ../nbs/00_data.ipynb #bc172c3f
 def _hub_frame(source, split, revision):
     "One split as a frame, from the hub or from a local folder of parquet files."
     try: from datasets import load_dataset
     except ImportError as e: raise ImportError('tasks from the hub need the extra: pip install "anchoral[hub]"') from e
+    if Path(source).is_dir() and not list(Path(source).glob(f"{split}*.parquet")): raise OSError(f"no {split}*.parquet in {source}; a local task needs train*.parquet and test*.parquet")
     if Path(source).is_dir(): return load_dataset("parquet", data_files=str(Path(source)/f"{split}*.parquet"), split="train").to_pandas()
     try: return load_dataset(source, split=split, revision=revision).to_pandas()
     except Exception as e: raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, "
@@ -373,7 +382,7 @@ def counts(task:Task) -> pd.DataFrame:
     for part in ("test", "pool"): df[f"{part} %"] = (100 * df[part] / max(df[part].sum(), 1)).round(2)
     return df.assign(minority=[c in task.minority for c in range(task.n_classes)])
 
-# %% ../nbs/00_data.ipynb #8f6e3a98
+# %% ../nbs/00_data.ipynb #8010c81a
 def initial_set(
     task:Task,
     n:int=100,           # Size of the initial labelled set
@@ -389,6 +398,7 @@ def initial_set(
     wanted = [(f"class {task.classes[c]!r}", task.labels == c, per_minority) for c in task.minority]
     for what, rows, k in [*wanted, ("the majority", known & ~task.is_minority, rest)]:
         if group is not None and what != "the majority": what, rows = f"{what}, group {group!r}", rows & (task.groups == group)
+        if group is not None and what != "the majority" and not rows.any(): lookup(group, dict.fromkeys(sorted(set(task.groups[task.is_minority])) if task.groups is not None else ()), "sub-cluster")
         if rows.sum() < k: raise ValueError(f"{task.name!r}: {what} has {rows.sum()} instances, the initial set needs {k}; "
                                             "choose a smaller initial set or another task")
         ids.append(rng.choice(np.flatnonzero(rows), k, replace=False))

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['FILTERS', 'Subpool', 'no_op', 'randsub', 'select_anchors', 'retrieve', 'average', 'cut', 'nearest_anchor', 'anchoral',
-           'no_anchoring', 'seals', 'make_filter']
+           'no_anchoring', 'seals', 'filter_params', 'make_filter']
 
-# %% ../nbs/04_filters.ipynb #86304b26
+# %% ../nbs/04_filters.ipynb #23655bf9
+import inspect
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -118,17 +120,19 @@ def seals(state:State, rng,
 # %% ../nbs/04_filters.ipynb #78eb8927
 FILTERS = {"anchoral": anchoral, "seals": seals, "randsub": randsub, "no-anchoring": no_anchoring, "none": no_op}
 
-# %% ../nbs/04_filters.ipynb #40190f80
+# %% ../nbs/04_filters.ipynb #1916f78b
+def filter_params(name:str) -> dict:
+    "Parameters of a filter and their defaults."
+    return {p.name: p.default for p in list(inspect.signature(lookup(name, FILTERS, "filter")).parameters.values())[2:]}
+
 def make_filter(
     name:str,  # A key of `FILTERS`
     **params,  # Its parameters
 ):
     "`filter(state, rng)` with its parameters set. Raises `ValueError` for an unknown name or a value that makes no sense."
-    from functools import partial
-    filter = lookup(name, FILTERS, "filter")
-    valid = filter.__code__.co_varnames[2:filter.__code__.co_argcount]
+    filter, valid = lookup(name, FILTERS, "filter"), filter_params(name)
     for p, v in params.items():
-        lookup(p, dict.fromkeys(valid), f"parameter of filter {name!r}:")
+        default = lookup(p, valid, f"parameter of filter {name!r}:")
         if p.startswith("gamma"): lookup(v, ANCHORS, "anchor selection")
-        elif isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f"{p} of filter {name!r} must be a whole number of at least 1, got {v!r}")
+        elif isinstance(default, int) and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1): raise ValueError(f"{p} of filter {name!r} must be a whole number of at least 1, got {v!r}")
     return partial(filter, **params)

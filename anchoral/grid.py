@@ -69,7 +69,7 @@ PROFILES = {
         dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150, n_anchors=3, n_neighbours=10), variants("anchoral", "seals", "none"), head_seeds(2)),
 }
 
-# %% ../nbs/10_grid.ipynb #aa499470
+# %% ../nbs/10_grid.ipynb #a09d38dc
 def cells(profile:Profile) -> dict:
     "Cell name -> the configurations of its runs."
     out = {}
@@ -77,7 +77,9 @@ def cells(profile:Profile) -> dict:
         configs = [make_config(**{**profile.base, **s, **seed}) for seed in profile.seeds]
         c = configs[0]
         name = "-".join([c.task, c.learner, c.strategy, c.variant or c.filter])
-        out[re.sub(r"[^\w=+.-]+", "_", name)] = configs
+        name = re.sub(r"[^\w=+.-]+", "_", name)
+        if name in out: raise ValueError(f"two cells are named {name}; give their settings a variant= each")
+        out[name] = configs
     return out
 
 # %% ../nbs/10_grid.ipynb #cf9af600
@@ -139,7 +141,7 @@ def warm(profile:Profile, todo:dict):
         if key not in seen: prepare(configs[0])
         seen.add(key)
 
-# %% ../nbs/10_grid.ipynb #6413bef8
+# %% ../nbs/10_grid.ipynb #09a81f15
 def run_profile(
     profile:Profile,
     runs,               # Folder of the run folders
@@ -152,12 +154,13 @@ def run_profile(
     skipped = [n for n in every if n not in todo]
     if todo: warm(profile, todo)
     ran, failed = [], {}
-    with ThreadPoolExecutor(workers) as pool:
-        start = time.time()
+    pool, start = ThreadPoolExecutor(workers), time.time()
+    try:
         jobs = {pool.submit(run_cell, configs, n, runs): n for n, configs in todo.items()}
         for i, job in enumerate(as_completed(jobs), 1):
             name, error = jobs[job], job.result()
             if error: failed[name] = error
             else: ran.append(name)
             say(f"[{i}/{len(todo)}] {name}: {'failed' if error else 'done'} ({time.time()-start:.0f} s)")
+    finally: pool.shutdown(cancel_futures=True) # after Ctrl-C no further cell is started
     return Summary(sorted(ran), skipped, failed)

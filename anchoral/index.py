@@ -17,7 +17,7 @@ from .data import atomic, digest, lookup, sha256
 
 log = logging.getLogger("anchoral")
 
-# %% ../nbs/02_index.ipynb #9ed9df92
+# %% ../nbs/02_index.ipynb #1002a2e6
 def check_unit(vectors, sample:int=20_000):
     "Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows (all rows, or an even sample of large arrays)."
     if getattr(vectors, "ndim", 0) != 2 or not len(vectors): raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
@@ -28,14 +28,18 @@ def check_unit(vectors, sample:int=20_000):
     if len(bad): raise ValueError(f"{len(bad)} rows are not of unit length, first at {bad[:5].tolist()} (NaN, zero or not normalised); pass them through `unit`")
     return vectors
 
-def _check_query(ids, k, n):
+def _check_ids(ids, n):
     ids = np.atleast_1d(np.asarray(ids))
-    if k < 1: raise ValueError(f"k must be at least 1, got {k}")
+    if len(ids) and ids.dtype.kind not in "iu": raise ValueError(f"ids must be whole numbers, got {ids.dtype}; for a mask use np.flatnonzero")
     if len(ids) and not (0 <= ids.min() and ids.max() < n): raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
     return ids.astype(np.int64)
 
-def _check_dim(vectors, d):
+def _check_query(vectors, k, exclude, shape):
+    n, d = shape
     vectors = np.atleast_2d(np.asarray(vectors, np.float32))
+    if k < 1: raise ValueError(f"k must be at least 1, got {k}")
+    if not np.isfinite(vectors).all(): raise ValueError("query vectors hold NaN or infinity")
+    if exclude is not None and (exclude.dtype != bool or exclude.shape != (n,)): raise ValueError(f"exclude must be ({n},) bool, got {exclude.shape} {exclude.dtype}")
     if vectors.shape[1] != d: raise ValueError(f"query vectors have {vectors.shape[1]} dimensions, the index has {d}")
     return vectors
 
@@ -52,7 +56,7 @@ def topk(
     out_ids[:len(at)], out[:len(at)] = at, sims[at]
     return out_ids, out
 
-# %% ../nbs/02_index.ipynb #02f28d95
+# %% ../nbs/02_index.ipynb #0a13aa09
 class ExactIndex:
     "Compares a query with every vector."
     kind = "exact"
@@ -69,16 +73,18 @@ class ExactIndex:
         exclude=None, # (n,) bool, true where an instance must not be returned
     ):
         "`(ids, sims)`, each (q, k), best first; rows end in id −1, similarity −inf where fewer are allowed."
-        q = _check_dim(vectors, self.vectors.shape[1])
-        sims = np.empty((len(q), len(self)), np.float32)
-        for s in range(0, len(self), self.block): np.matmul(q, self.vectors[s:s+self.block].T, out=sims[:, s:s+self.block])
-        if exclude is not None: sims[:, exclude] = -np.inf
-        best = [topk(row, k) for row in sims]
-        return np.stack([b[0] for b in best]) if best else np.empty((0, k), np.int64), np.stack([b[1] for b in best]) if best else np.empty((0, k), np.float32)
+        q = _check_query(vectors, k, exclude, self.vectors.shape)
+        ids, out = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
+        for at in range(0, len(q), 64): # so that memory does not grow with the number of queries
+            sims = np.empty((len(q[at:at+64]), len(self)), np.float32)
+            for s in range(0, len(self), self.block): np.matmul(q[at:at+64], self.vectors[s:s+self.block].T, out=sims[:, s:s+self.block])
+            if exclude is not None: sims[:, exclude] = -np.inf
+            for i, row in enumerate(sims, at): ids[i], out[i] = topk(row, k)
+        return ids, out
 
     def neighbours(self, ids, k:int, exclude=None):
         "The same for instances of the pool; an instance is its own nearest neighbour unless it is excluded."
-        return self.search(self.vectors[_check_query(ids, k, len(self))], k, exclude)
+        return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
 # %% ../nbs/02_index.ipynb #502383e5
 def _hnswlib():
@@ -98,7 +104,7 @@ def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000):
             bar.update(len(part))
     return graph
 
-# %% ../nbs/02_index.ipynb #aeae8ef9
+# %% ../nbs/02_index.ipynb #69c29283
 class HNSWIndex:
     "Approximate search in a graph of neighbours; what the graph answers badly is answered exactly."
     kind = "hnsw"
@@ -119,9 +125,9 @@ class HNSWIndex:
 
     def neighbours(self, ids, k:int, exclude=None):
         "As `ExactIndex.neighbours`."
-        return self.search(self.vectors[_check_query(ids, k, len(self))], k, exclude)
+        return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #b6138e98
+# %% ../nbs/02_index.ipynb #6241a35e
 @patch
 def _walk(self:HNSWIndex, q, k, allowed):
     "The ids the graph finds for one query vector, or None if it finds fewer than `k`."
@@ -131,7 +137,7 @@ def _walk(self:HNSWIndex, q, k, allowed):
 @patch
 def search(self:HNSWIndex, vectors, k:int, exclude=None):
     "As `ExactIndex.search`, approximately."
-    q = _check_dim(vectors, self.vectors.shape[1])
+    q = _check_query(vectors, k, exclude, self.vectors.shape)
     ids, sims = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
     allowed = None if exclude is None else (~exclude).tobytes().__getitem__
     gone = self.vectors[np.flatnonzero(exclude)] if exclude is not None else self.vectors[:0]
@@ -145,11 +151,10 @@ def search(self:HNSWIndex, vectors, k:int, exclude=None):
         if found is None or (gone @ v > sims[i, -1]).sum() > k: ids[i:i+1], sims[i:i+1] = self._exact.search(v[None], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #7f1f049a
-def vectors_digest(vectors, sample:int=1_000) -> str:
-    "A name for an embedding matrix: its shape and an even sample of its rows."
-    rows = np.unique(np.linspace(0, len(vectors)-1, min(len(vectors), sample)).astype(np.int64))
-    return digest(str(vectors.shape), np.asarray(vectors[rows]))
+# %% ../nbs/02_index.ipynb #8b4e9dbc
+def vectors_digest(vectors, block:int=50_000) -> str:
+    "A name for an embedding matrix: all of it, read in blocks."
+    return digest(str(vectors.shape), *(digest(np.asarray(vectors[s:s+block])) for s in range(0, len(vectors), block)))
 
 def save_index(index:HNSWIndex, folder):
     "Write the graph and what is needed to check it into `folder`."
@@ -162,7 +167,8 @@ def save_index(index:HNSWIndex, folder):
 def load_index(folder, vectors) -> HNSWIndex:
     "The index saved in `folder`. Raises `ValueError` if the file is damaged or belongs to other vectors."
     folder = Path(folder)
-    meta = json.loads((folder/"graph.json").read_text())
+    try: meta = json.loads((folder/"graph.json").read_text()); meta["vectors"], meta["sha256"], (folder/"graph.hnsw").stat()
+    except (OSError, ValueError, KeyError, TypeError) as e: raise ValueError(f"the index in {folder} is damaged ({type(e).__name__}); delete the folder to build it again") from None
     if meta["vectors"] != vectors_digest(vectors): raise ValueError(f"the index in {folder} was built from other vectors; delete the folder to build it again")
     if sha256(folder/"graph.hnsw") != meta["sha256"]: raise ValueError(f"{folder/'graph.hnsw'} is damaged; delete the folder to build it again")
     graph = _hnswlib().Index(space="cosine", dim=vectors.shape[1])

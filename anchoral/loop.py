@@ -19,7 +19,7 @@ from .strategies import Outputs
 
 log = logging.getLogger("anchoral")
 
-# %% ../nbs/07_loop.ipynb #bdc0d786
+# %% ../nbs/07_loop.ipynb #70fc5c25
 @dataclass(frozen=True)
 class Seeds:
     "One seed per source of randomness."
@@ -30,9 +30,10 @@ class Seeds:
 
     def rng(self, source:str, turn:int) -> np.random.Generator:
         "The generator of `source` for one turn of the loop."
-        return np.random.default_rng([("order", "filter", "strategy", "start").index(source), getattr(self, source, self.filter), turn])
+        seeds = {"order": self.order, "filter": self.filter, "strategy": self.strategy, "start": self.filter}
+        return np.random.default_rng([list(seeds).index(source), seeds[source], turn])
 
-# %% ../nbs/07_loop.ipynb #63122f24
+# %% ../nbs/07_loop.ipynb #d518901f
 class ActiveLearner:
     "One turn of active learning at a time: `ask` which instances to label, `tell` their labels."
     def __init__(self,
@@ -49,6 +50,7 @@ class ActiveLearner:
         if len(x) != len(index): raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; both must be the whole pool")
         self.x, self.learner, self.filter, self.strategy, self.seeds = x, learner, filter, strategy, seeds
         self.examples = np.asarray(examples, np.int64)
+        if len(self.examples) and (len(set(examples)) < len(examples) or not 0 <= min(examples) <= max(examples) < len(x)): raise ValueError(f"examples must be distinct ids in 0 to {len(x)-1}, got {list(examples)}")
         self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], tuple(minority), n_classes, self.outputs)
         self.batch, self.answers, self.subpool, self.scored = None, [], None, 0
         self._fitted = -1
@@ -58,11 +60,12 @@ class ActiveLearner:
     def labelled(self) -> np.ndarray: "Ids of everything labelled, ascending."; return np.sort(np.concatenate([*self.state.history, self._told()]))
     def _told(self): return np.array([i for i in self.answers if self.state.labels[i] >= 0], np.int64)
 
-# %% ../nbs/07_loop.ipynb #f7d977b5
+# %% ../nbs/07_loop.ipynb #d8ec503a
 @patch
 def fit(self:ActiveLearner):
     "Train on the closed batches, unless that was done already."
     if self._fitted == self.turn: return self
+    if not self.turn: raise ValueError("nothing is labelled yet: tell the initial set first")
     ids = np.sort(np.concatenate(self.state.history))
     self.learner.fit(self.x[ids], self.state.labels[ids], self.seeds.model, self.seeds.rng("order", self.turn))
     self._fitted = self.turn
@@ -78,7 +81,7 @@ def outputs(self:ActiveLearner, ids) -> Outputs:
         return out.probs, h
     return Outputs(ids, compute)
 
-# %% ../nbs/07_loop.ipynb #2d070318
+# %% ../nbs/07_loop.ipynb #6969f058
 @patch
 def _start(self:ActiveLearner, b):
     "A batch while some class has no label: examples first, then at random."
@@ -93,13 +96,14 @@ def ask(self:ActiveLearner,
     b:int=25, # Query size
 ) -> np.ndarray:
     "Ids to label, at most `b`, best first; fewer when the subpool is smaller, none when it is empty."
-    if b < 1: raise ValueError(f"the query size must be at least 1, got {b}")
+    if not isinstance(b, (int, np.integer)) or b < 1: raise ValueError(f"the query size must be a whole number of at least 1, got {b!r}")
     if self.batch is not None: return np.array([i for i in self.batch if i not in self.answers], np.int64)
     told, self.scored, self.subpool = self.state.labels[self.labelled], 0, None
     if len(np.unique(told)) < self.state.n_classes: batch = self._start(b)
     else:
         self.fit()
         self.subpool = self.filter(self.state, self.seeds.rng("filter", self.turn))
+        if self.state.excluded[self.subpool.ids].any(): raise ValueError("the filter returned instances that are labelled or skipped; it must leave out `state.excluded`")
         batch = self.strategy(self.outputs(self.subpool.ids), b, self.seeds.rng("strategy", self.turn)) if len(self.subpool) else self.subpool.ids
     if len(batch): self.batch = list(batch.tolist())
     return batch
@@ -139,7 +143,7 @@ def tell(self:ActiveLearner, ids, labels):
     self.state.labels[ids] = labels
     self._answer(ids)
 
-# %% ../nbs/07_loop.ipynb #7e2529fe
+# %% ../nbs/07_loop.ipynb #66d5a0f2
 @patch
 def skip(self:ActiveLearner, ids):
     "Leave instances out: never asked again, never trained on, until restored."
@@ -157,7 +161,8 @@ def undo(self:ActiveLearner):
 @patch
 def restore(self:ActiveLearner, ids):
     "Let skipped instances be asked again."
-    ids = np.atleast_1d(np.asarray(ids, np.int64))
+    ids = np.atleast_1d(np.asarray(ids))
+    if len(ids) and (ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() < len(self.state.labels)): raise ValueError(f"ids must be whole numbers in 0 to {len(self.state.labels)-1}, got {ids.tolist()[:5]}")
     told = ids[(self.state.labels[ids] >= 0) | ~self.state.excluded[ids]]
     if len(told): raise ValueError(f"instance {told[0]} was not skipped; only skipped instances can be restored")
     self.state.excluded[ids] = False
@@ -182,7 +187,7 @@ def _clock(seconds, name, f):
     seconds[name] = time.perf_counter() - start
     return out
 
-# %% ../nbs/07_loop.ipynb #44e588c5
+# %% ../nbs/07_loop.ipynb #d323f6bd
 def simulate(
     al:ActiveLearner,
     oracle:Callable,     # ids -> their labels, $f^*$
@@ -194,6 +199,7 @@ def simulate(
     spent:float=0,       # Seconds already spent by an earlier part of this run
 ):
     "Yield a `Round` per iteration until the budget, the time or the pool is used up."
+    if query_size < 1: raise ValueError(f"the query size must be at least 1, got {query_size}")
     for batch in history: al.tell(np.asarray(batch), oracle(np.asarray(batch)))
     while True:
         labelled, clocks, query, end = al.labelled, {}, np.empty(0, np.int64), ""

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['POSITIVE', 'PACKAGES', 'Config', 'make_config', 'run_id', 'make_learner', 'prepare', 'make_active_learner', 'locked',
-           'read_rounds', 'f1_per_class', 'record', 'check_task', 'run', 'run_frame', 'collect', 'collect_ids',
-           'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run', 'budget_matched', 'iqr',
-           'summary', 'geometric_mean']
+           'read_rounds', 'read_config', 'f1_per_class', 'record', 'check_task', 'run', 'run_frame', 'collect',
+           'collect_ids', 'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run',
+           'budget_matched', 'iqr', 'summary', 'geometric_mean']
 
 # %% ../nbs/08_results.ipynb #d0765a9f
 import dataclasses, json, os, platform, shutil, tempfile
@@ -64,21 +64,26 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #b32d1e69
+# %% ../nbs/08_results.ipynb #b5c271fb
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
     from anchoral.data import TASKS
+    from anchoral.embeddings import ENCODERS
     from anchoral.filters import FILTERS
     from anchoral.learners import LEARNERS
     from anchoral.strategies import STRATEGIES
-    names = dict(task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
+    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
     for f in dataclasses.fields(c):
         v = getattr(c, f.name)
         kinds = (int, float) if f.type is float else (f.type,)
         if not isinstance(v, kinds) or (isinstance(v, bool) and f.type is not bool): raise ValueError(f"{f.name} must be of type {f.type.__name__}, got {v!r}")
-        if f.type in (int, float) and v < 0 or v == 0 and f.name in POSITIVE: raise ValueError(f"{f.name} must be {'at least 1' if f.name in POSITIVE else '0 or more'}, got {v!r}")
+        if f.type in (int, float) and not 0 <= v < float("inf") or v == 0 and f.name in POSITIVE:
+            raise ValueError(f"{f.name} must be {'0 or more' if f.name not in POSITIVE else 'at least 1' if f.type is int else 'above 0'}, got {v!r}")
+        if f.type is float: object.__setattr__(c, f.name, type(f.default)(v) if v == type(f.default)(v) else float(v)) # one spelling, one `run_id`
         if f.name in names: lookup(v, names[f.name], f.name)
+    for name in (c.encoder, *([c.head_encoder] if c.head_encoder else [])):
+        if "/" not in name and not Path(name).is_dir(): lookup(name, ENCODERS, "encoder")
     if c.budget < c.n_initial: raise ValueError(f"budget {c.budget} is below the initial set of {c.n_initial}; the budget counts it")
     if c.filter in ("anchoral", "no-anchoring") and c.max_subpool < c.query_size: raise ValueError(f"max_subpool {c.max_subpool} is below query_size {c.query_size}; no batch could be full")
     if c.filter == "randsub" and c.subpool_size < c.query_size: raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
@@ -122,7 +127,7 @@ def _prepared(c:Config):
     learner = make_learner(c, task)
     return learner.prepare(task.texts, fit_on=task.texts), learner.prepare(task.test_texts, fit_on=task.texts)
 
-# %% ../nbs/08_results.ipynb #b36f8f15
+# %% ../nbs/08_results.ipynb #d630c243
 def prepare(c:Config):
     "`(task, index, x, x_test)`, shared by runs that differ only in filter, strategy, budget or seeds."
     same = Config(**{f: getattr(c, f) for f in ("task", "learner", "encoder", "tokens", "head_encoder", "model", "model_tokens", "layers")})
@@ -130,15 +135,14 @@ def prepare(c:Config):
 
 def make_active_learner(c:Config, task, index, x):
     "The `ActiveLearner` a configuration describes."
-    from anchoral.filters import FILTERS, make_filter
+    from anchoral.filters import filter_params, make_filter
     from anchoral.loop import ActiveLearner, Seeds
     from anchoral.strategies import make_strategy
-    f = FILTERS[c.filter]
-    params = {p: getattr(c, p) for p in f.__code__.co_varnames[2:f.__code__.co_argcount]}
+    params = {p: getattr(c, p) for p in filter_params(c.filter) if hasattr(c, p)}
     return ActiveLearner(index, x, make_learner(c, task), make_filter(c.filter, **params), make_strategy(c.strategy), task.n_classes,
                          task.minority, Seeds(c.model_seed, c.order_seed, c.filter_seed, c.strategy_seed))
 
-# %% ../nbs/08_results.ipynb #02f2aeb1
+# %% ../nbs/08_results.ipynb #a6f6f097
 @contextmanager
 def locked(folder):
     "Hold the folder's lock; a `RuntimeError` if another process has it."
@@ -151,24 +155,30 @@ def locked(folder):
 def read_rounds(folder) -> list[dict]:
     "The iterations saved in a run folder; a last line that was cut off is left out."
     path = Path(folder)/"rounds.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
     rounds = []
     for i, line in enumerate(lines[:-1]):
         try:
-            rounds.append(json.loads(line))
-            if rounds[-1]["iteration"] != i: raise ValueError
-        except (ValueError, KeyError, TypeError): raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
+            r = json.loads(line)
+            if r["iteration"] != i or not {"query", "end", "seconds", "f1", "n_labelled"} <= r.keys() or (i == 0 and not r["initial"]): raise ValueError
+            rounds.append(r)
+        except (ValueError, KeyError, TypeError, AttributeError): raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
     return rounds
 
-# %% ../nbs/08_results.ipynb #70c08a6c
+# %% ../nbs/08_results.ipynb #b32b953f
+def read_config(folder) -> dict:
+    "The configuration of a run folder."
+    try: return dict(json.loads((Path(folder)/"config.json").read_text()))
+    except (ValueError, TypeError): raise ValueError(f"{Path(folder)/'config.json'} is damaged; delete {folder} to run it again") from None
+
 def _open_run(config, folder) -> list[dict]:
     "The rounds already done, after checking that the folder is this configuration's."
     path, want = folder/"config.json", dataclasses.asdict(config)
     if path.exists():
-        try: have = json.loads(path.read_text())
-        except ValueError: raise ValueError(f"{path} is damaged; delete {folder} to run it again") from None
+        have = read_config(folder)
         other = sorted(k for k in want.keys() | have.keys() if want.get(k) != have.get(k))
         if other: raise ValueError(f"{folder} holds another configuration, which differs in {', '.join(other)}; choose another folder or delete it")
+    elif (folder/"rounds.jsonl").exists(): raise ValueError(f"{folder} has iterations but no config.json; delete it to run it again")
     else:
         with atomic(path) as tmp: tmp.write_text(json.dumps(want, indent=1))
     rounds = read_rounds(folder)
@@ -202,14 +212,15 @@ def record(task, r, initial) -> dict:
     if r.iteration == 0: out["initial"] = initial.tolist()
     return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
 
-# %% ../nbs/08_results.ipynb #532034b9
+# %% ../nbs/08_results.ipynb #b21fd2ce
 def check_task(c:Config, task):
     "Raise a `ValueError` where the pool cannot serve the configuration."
     if (task.labels < 0).any(): raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
     if not len(task.test_texts): raise ValueError(f"{c.task!r} has no test set to evaluate on")
     if len(task.texts) < c.n_initial + c.query_size: raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, fewer than the initial set and one query of {c.query_size}")
+    initial_set(task, c.n_initial, c.per_minority, c.data_seed, c.initial_group or None)
 
-# %% ../nbs/08_results.ipynb #3ff143c1
+# %% ../nbs/08_results.ipynb #052eeaf2
 def run(
     config:Config,
     folder,          # The run folder; what is already there is not done again
@@ -222,8 +233,8 @@ def run(
     with locked(folder), threadpool_limits(config.threads):
         rounds = _open_run(config, folder)
         if rounds and rounds[-1]["end"]: return rounds
+        check_task(config, _task(config.task)) # before any long work
         task, index, x, x_test = prepare(config)
-        check_task(config, task)
         done = max((r["n_labelled"] for r in rounds), default=0)
         with tqdm(total=config.budget, initial=done, desc=f"{config.task} {config.variant or config.filter}", unit="label", **({} if progress else dict(disable=True))) as bar:
             for r in _rounds(config, task, index, x, x_test, rounds, folder):
@@ -231,7 +242,7 @@ def run(
                 bar.update(r["n_labelled"] - bar.n)
     return rounds
 
-# %% ../nbs/08_results.ipynb #1c25b42e
+# %% ../nbs/08_results.ipynb #adde7517
 def _set_threads(c):
     "torch keeps its own count of threads."
     if c.learner == "finetune":
@@ -248,15 +259,15 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
     al = make_active_learner(c, task, index, x)
     for r in simulate(al, lambda ids: task.labels[ids], x_test, history, c.budget, c.query_size, c.seconds, spent):
         line = record(task, r, initial)
+        if c.keep_subpools and r.subpool is not None:
+            with atomic(folder/"subpools"/f"{r.iteration:04d}.npy") as tmp, open(tmp, "wb") as f: np.save(f, r.subpool.ids, allow_pickle=False)
         with open(folder/"rounds.jsonl", "a", encoding="utf-8") as f:
             f.write(json.dumps(line) + "\n")
             f.flush()
             os.fsync(f.fileno())
-        if c.keep_subpools and r.subpool is not None:
-            with atomic(folder/"subpools"/f"{r.iteration:04d}.npy") as tmp, open(tmp, "wb") as f: np.save(f, r.subpool.ids, allow_pickle=False)
         yield line
 
-# %% ../nbs/08_results.ipynb #eb900e64
+# %% ../nbs/08_results.ipynb #713735c5
 def run_frame(config:dict, rounds:list[dict], name:str, task) -> pd.DataFrame:
     "The rows of one run."
     df = pd.DataFrame([{k: v for k, v in r.items() if k not in ("f1", "f1_parts", "query", "initial", "seconds")} for r in rounds])
@@ -278,7 +289,7 @@ def collect(
     "All runs below a folder as one frame; unfinished ones are left out."
     frames = []
     for path in sorted(Path(runs).glob("*/config.json")):
-        config, rounds = json.loads(path.read_text()), read_rounds(path.parent)
+        config, rounds = read_config(path.parent), read_rounds(path.parent)
         if (ids is None or path.parent.name in ids) and rounds and rounds[-1]["end"]: frames.append(run_frame(config, rounds, path.parent.name, _task(config["task"])))
     if not frames: raise ValueError(f"no finished runs in {runs}; run a profile first, for instance `anchoral run --profile quick`")
     df = pd.concat(frames, ignore_index=True)
@@ -313,7 +324,7 @@ def provenance(profile:str, command:str, configs:dict) -> dict:
     return dict(profile=profile, command=command, python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
                 machine=f"{platform.system()} {platform.machine()}", threads=sorted({c["threads"] for c in configs.values()}), configs=configs)
 
-# %% ../nbs/08_results.ipynb #2f11ccc5
+# %% ../nbs/08_results.ipynb #9d8f91b2
 def _write_new(path, write):
     "Write a file unless it would have the bytes it has: what did not change keeps its date, and nothing is drawn again."
     with tempfile.TemporaryDirectory() as d:
@@ -324,7 +335,7 @@ def _write_new(path, write):
 def save_results(profile:str, runs, command:str, ids=None, folder=None):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
-    configs = {r: json.loads((Path(runs)/r/"config.json").read_text()) for r in sorted(df.run.unique())}
+    configs = {r: read_config(Path(runs)/r) for r in sorted(df.run.unique())}
     asked, about = collect_ids(runs, set(configs)), json.dumps(provenance(profile, command, configs), indent=1) + "\n"
     _write_new(folder/f"{profile}.parquet", lambda p: df.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}-ids.parquet", lambda p: asked.to_parquet(p, index=False, compression="zstd"))

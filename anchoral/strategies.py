@@ -15,7 +15,7 @@ import numpy as np
 from .anchors import kmeans_plusplus, row_entropy
 from .data import lookup
 
-# %% ../nbs/05_strategies.ipynb #5800be7e
+# %% ../nbs/05_strategies.ipynb #6631e58c
 class Outputs:
     "The model's outputs on some instances, computed when first asked for."
     def __init__(self,
@@ -26,7 +26,10 @@ class Outputs:
     @classmethod
     def of(cls, ids, probs, hidden=None):
         "Outputs that are already known."
-        return cls(ids, lambda want: (np.asarray(probs, np.float32), None if hidden is None else np.asarray(hidden, np.float32)))
+        def compute(want):
+            if want and hidden is None: raise ValueError("these outputs hold no hidden rows; give hidden= to use FT-BERTKM or BADGE")
+            return np.asarray(probs, np.float32), np.asarray(hidden, np.float32) if want else None
+        return cls(ids, compute)
     def __len__(self): return len(self.ids)
 
     @property

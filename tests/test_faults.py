@@ -25,7 +25,8 @@ FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest"
     (dict(n_anchors=0), "n_anchors must be at least 1, got 0"), (dict(n_anchors=True), "n_anchors must be of type int, got True"),
     (dict(budget=99), "budget 99 is below the initial set of 100"), (dict(max_subpool=24), "max_subpool 24 is below query_size 25"),
     (dict(filter="randsub", subpool_size=3), "subpool_size 3 is below query_size 25"), (dict(seconds=-1.0), "seconds must be 0 or more, got -1.0"),
-    (dict(task=3), "task must be of type str, got 3"), (dict(data_seed=-1), "data_seed must be 0 or more, got -1"),
+    (dict(task=3), "task must be of type str, got 3"), (dict(encoder="minlm"), "did you mean 'minilm'?"), (dict(index="fiass"), "unknown index 'fiass'"),
+    (dict(C=float("nan")), "C must be above 0, got nan"), (dict(data_seed=-1), "data_seed must be 0 or more, got -1"),
 ])
 def test_config(fields, says):
     with pytest.raises(ValueError, match=re.escape(says)): make_config(**fields)
@@ -156,4 +157,79 @@ def test_cache_clear(tmp_path, monkeypatch, capsys):
     (tmp_path/"cache/embeddings").mkdir(parents=True)
     (tmp_path/"cache/embeddings/a").write_bytes(b"0"*1000)
     assert cli.main(["cache"]) == 0 and "embeddings" in capsys.readouterr().out
-    assert cli.main(["cache", "--clear"]) == 0 and not (tmp_path/"cache").exists()
+    assert cli.main(["cache", "--clear"]) == 0 and not list((tmp_path/"cache").iterdir())
+
+
+def test_one_value_one_name():
+    from anchoral.results import run_id
+    assert run_id(make_config(C=300)) == run_id(make_config(C=300.0)) and run_id(make_config(lr=0.0)) == run_id(make_config(lr=0))
+
+
+def test_labels_keep_their_names(tmp_path):
+    (tmp_path/"a.csv").write_text("text,y\na,None\nb,1\nc,\n")
+    t = Task.from_frame(tmp_path/"a.csv", label="y", minority="1")
+    assert t.classes == ("1", "None") and t.labels.tolist() == [1, 0, -1]
+    t = Task.from_frame(pd.DataFrame({"text": ["a", "b", "c"], "y": [0, 1, None]}), label="y", minority=1)
+    assert t.classes == ("0", "1") and t.labels.tolist() == [0, 1, -1]
+    with pytest.raises(ValueError, match="names a class twice"): Task.from_frame(FRAME, label="topic", minority=["metals", "metals"])
+
+
+def test_unknown_group_comes_before_long_work(tmp_path):
+    with pytest.raises(ValueError, match="unknown sub-cluster 'coffe'; did you mean 'coffee'?"): run(make_config(task="reuters-agri", initial_group="coffe"), tmp_path)
+
+
+def test_filters_that_return_the_labelled_are_refused():
+    from anchoral.filters import Subpool
+    vectors = clustered(50)[0]
+    class Fixed:
+        def fit(self, *a): return self
+    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), lambda s, r: Subpool(np.arange(50)), make_strategy("random"), 2)
+    al.tell([0, 1], [0, 1])
+    with pytest.raises(ValueError, match="must leave out `state.excluded`"): al.ask()
+
+
+def test_someone_elses_filter():
+    "Three lines: a function, a name in the dict, its own parameters."
+    from anchoral import filters
+    def nearest_to_first(state, rng, radius=.5): return filters.Subpool(np.flatnonzero(~state.excluded)[:int(10*radius)])
+    filters.FILTERS["mine"] = nearest_to_first
+    try:
+        from worlds import state
+        assert len(make_filter("mine", radius=.3)(state()[0], None)) == 3
+        assert make_config(filter="mine").filter == "mine"
+    finally: del filters.FILTERS["mine"]
+
+
+def test_two_cells_of_one_name():
+    from anchoral.grid import Profile, cells
+    with pytest.raises(ValueError, match="two cells are named"): cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
+
+
+def test_iterations_without_a_configuration(tmp_path):
+    (tmp_path/"rounds.jsonl").write_text("")
+    with pytest.raises(ValueError, match="has iterations but no config.json"): run(make_config(task="reuters-agri", encoder="lsa"), tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda f: (f/"graph.json").write_text("{"), lambda f: (f/"graph.json").write_text("{}"), lambda f: (f/"graph.hnsw").unlink()])
+def test_damaged_index(tmp_path, damage):
+    pytest.importorskip("hnswlib")
+    from anchoral.index import HNSWIndex, load_index, save_index
+    vectors = clustered(60)[0]
+    save_index(HNSWIndex(vectors), tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ValueError, match="is damaged .*delete the folder to build it again"): load_index(tmp_path, vectors)
+    other = vectors.copy(); other[7] = -other[7]
+    save_index(HNSWIndex(vectors), tmp_path)
+    with pytest.raises(ValueError, match="built from other vectors"): load_index(tmp_path, other)
+
+
+def test_index_calls():
+    index = ExactIndex(clustered(20)[0])
+    for call, says in [(lambda: index.search(index.vectors[:1], 0), "k must be at least 1"), (lambda: index.neighbours([.5], 1), "ids must be whole numbers"),
+                       (lambda: index.neighbours(np.ones(20, bool), 1), "for a mask use np.flatnonzero"), (lambda: index.neighbours([0], 1, np.array([3])), "exclude must be (20,) bool"),
+                       (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"), (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
+        with pytest.raises(ValueError, match=re.escape(says)): call()
+
+
+def test_profile_and_fields_together(capsys):
+    assert cli.main(["run", "--profile", "tiny", "task=reuters-agri"]) == 1 and "leave out task=reuters-agri" in capsys.readouterr().err

@@ -605,10 +605,11 @@ def print_table3(numbers):
     out["Time, min"] = [pm(m, i, d) for m, i in zip(t["time_median"], t["time_iqr"])]
     return pd.DataFrame({k: list(v) for k, v in out.items()})
 
-# %% ../nbs/09_figures.ipynb #426c7b14
+# %% ../nbs/09_figures.ipynb #2fadb3b5
 def figures_folder(folder=None):
-    "Where figures go: `folder`, taken from the repository's root if relative; None: `figures`. `$ANCHORAL_FIGURES` moves them elsewhere."
-    out = (repo_root() or Path.cwd()) / (os.environ.get("ANCHORAL_FIGURES") or folder or "figures")
+    "Where figures go: `folder`, taken from the repository's root if relative; None: `figures`, for which `$ANCHORAL_FIGURES` can stand in."
+    if folder in (None, "figures"): folder = os.environ.get("ANCHORAL_FIGURES") or "figures"
+    out = (repo_root() or Path.cwd()) / folder
     out.mkdir(parents=True, exist_ok=True)
     return out
 

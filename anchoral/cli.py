@@ -27,7 +27,7 @@ def parse_fields(
         except (ValueError, KeyError): raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r}") from None
     return out
 
-# %% ../nbs/11_cli.ipynb #5a67ee37
+# %% ../nbs/11_cli.ipynb #fb27dc1e
 def cmd_fetch(args):
     "Fetch and check the texts of tasks, and encode them."
     from anchoral.data import load_task
@@ -39,6 +39,7 @@ def cmd_fetch(args):
             for texts in (task.texts, task.test_texts): encode(texts, args.encoder, fit_on=task.texts, max_tokens=args.tokens)
     print(f"Kept in {cache_dir()}. Next: anchoral run --profile quick")
 
+# %% ../nbs/11_cli.ipynb #d7f4c572
 def cmd_run(args):
     "Run one configuration (name=value words) or a profile."
     from anchoral import grid

@@ -187,7 +187,7 @@ def _clock(seconds, name, f):
     seconds[name] = time.perf_counter() - start
     return out
 
-# %% ../nbs/07_loop.ipynb #d323f6bd
+# %% ../nbs/07_loop.ipynb #bd325a5e
 def simulate(
     al:ActiveLearner,
     oracle:Callable,     # ids -> their labels, $f^*$
@@ -214,7 +214,5 @@ def simulate(
         spent += sum(clocks.values())
         asked = al.subpool if "select" in clocks else None
         yield Round(al.turn-1, labelled, predicted, query, asked, al.scored if asked else 0, {"select": 0.0} | clocks, end)
-        if end:
-            log.info("run ended at iteration %d: %s", al.turn-1, end)
-            return
+        if end: return log.info("run ended at iteration %d: %s", al.turn-1, end)
         al.tell(query, oracle(query))

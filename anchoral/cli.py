@@ -6,8 +6,8 @@
 __all__ = ['PAGES', 'EXAMPLES', 'parse_fields', 'cmd_fetch', 'cmd_run', 'cmd_collect', 'cmd_render', 'checks', 'cmd_check',
            'cmd_cache', 'cmd_list', 'parser', 'main']
 
-# %% ../nbs/11_cli.ipynb #44309831
-import argparse, dataclasses, json, logging, os, shutil, sys
+# %% ../nbs/11_cli.ipynb #ed25d85a
+import argparse, dataclasses, logging, shutil, sys
 from pathlib import Path
 
 from .data import cache_dir, lookup

@@ -8,8 +8,8 @@ __all__ = ['ORANGE', 'CORPORA', 'METALS', 'AGRI', 'SCI', 'TASKS', 'AMAZON', 'TAB
            'one_percent', 'offline_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task', 'counts',
            'initial_set']
 
-# %% ../nbs/00_data.ipynb #903fca15
-import difflib, hashlib, os, shutil, subprocess, sys, tarfile, tempfile, zipfile
+# %% ../nbs/00_data.ipynb #8e534ae9
+import difflib, hashlib, os, shutil, subprocess, sys, tempfile, zipfile
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -6,8 +6,8 @@
 __all__ = ['VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'PROFILES', 'Profile', 'variants', 'crossed', 'head_seeds', 'cells',
            'is_done', 'to_do', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm', 'run_profile']
 
-# %% ../nbs/10_grid.ipynb #f782e90a
-import json, logging, os, re, subprocess, sys, time
+# %% ../nbs/10_grid.ipynb #8086c28a
+import json, os, re, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path

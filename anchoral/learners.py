@@ -6,7 +6,7 @@
 __all__ = ['MODELS', 'LEARNERS', 'check', 'check_classes', 'row_ids', 'check_labels', 'softmax', 'fit_logistic', 'writing',
            'reading', 'Head', 'check_model', 'locate', 'Tokens', 'tokenize', 'need_torch', 'find_device', 'seeded',
            'quiet', 'load_network', 'keep_layers', 'load_tokenizer', 'positions', 'last_linear', 'headless', 'logits',
-           'forward', 'weights', 'schedule', 'macro_f1', 'train_epoch', 'fine_tune', 'check_training', 'FineTune',
+           'forward', 'weights', 'schedule', 'f1_per_class', 'train_epoch', 'fine_tune', 'check_training', 'FineTune',
            'load_learner']
 
 # %% ../nbs/06_learners.ipynb #5aa40a96
@@ -420,18 +420,16 @@ def schedule(
     steps = -(-n // batch_size)
     return max(epochs, -(-min_steps // steps)), steps
 
-# %% ../nbs/06_learners.ipynb #4b26b643
-def macro_f1(
-    y,       # True labels
-    pred,    # Predicted labels
-    classes, # Classes to average over
-) -> float:
-    "Mean F1 over `classes`; a class that neither occurs nor is predicted counts 0."
-    f1 = []
-    for c in classes:
-        hits, both = np.sum((y == c) & (pred == c)), np.sum(y == c) + np.sum(pred == c)
-        f1.append(2 * hits / both if both else 0.)
-    return float(np.mean(f1))
+# %% ../nbs/06_learners.ipynb #b063c2cf
+def f1_per_class(
+    labels,    # (m,) true classes
+    predicted, # (m,) predicted classes
+    n_classes:int,
+) -> np.ndarray:
+    "(C,) float64 F1 per class; 0 where a class is neither present nor predicted."
+    hit = np.bincount(labels[labels == predicted], minlength=n_classes)
+    both = np.bincount(labels, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
+    return 2 * hit / np.maximum(both, 1)
 
 # %% ../nbs/06_learners.ipynb #c03bd8f6
 def train_epoch(net, optimiser, x, y, order, batch_size, pad, amp=False) -> np.ndarray: # (n,) predicted labels
@@ -450,7 +448,7 @@ def train_epoch(net, optimiser, x, y, order, batch_size, pad, amp=False) -> np.n
         pred[at] = out.detach().argmax(-1).cpu().numpy()
     return pred
 
-# %% ../nbs/06_learners.ipynb #e0c7a890
+# %% ../nbs/06_learners.ipynb #81c0f1b7
 def fine_tune(
     net,          # Network at its initial weights, trained in place
     x:Tokens,     # Labelled rows
@@ -461,14 +459,14 @@ def fine_tune(
 ) -> dict:        # What happened: steps, the metric of each epoch, the epoch kept
     "Train by the schedule of App. A.2 and leave the network at its best epoch."
     import torch
-    p, classes = learner, learner.minority or range(learner.n_classes)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=p.lr, betas=(.9, .999), eps=1e-8, weight_decay=.01)
+    p, classes = learner, list(learner.minority or range(learner.n_classes))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=p.lr, betas=(.9, .999), eps=1e-8, weight_decay=.01, fused=True)
     epochs, steps = schedule(len(y), p.batch_size, p.epochs, p.min_steps)
     f1, best, kept, wait = [], -np.inf, None, 0
     with seeded(rng.integers(2**31), p.device):
         for epoch in tqdm(range(epochs), desc="fine-tuning", leave=False, delay=5):
             pred = train_epoch(net, optimiser, x, y, rng.permutation(len(y)), p.batch_size, pad, p.amp)
-            f1.append(macro_f1(y, pred, classes))
+            f1.append(float(f1_per_class(y, pred, p.n_classes)[classes].mean()))
             wait = 0 if f1[-1] > best + p.min_delta else wait + 1
             if f1[-1] > best: best, kept = f1[-1], {k: v.detach().clone() for k, v in net.state_dict().items()}
             if wait >= p.patience and (epoch + 1) * steps >= p.min_steps: break

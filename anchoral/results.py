@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['POSITIVE', 'PACKAGES', 'Config', 'make_config', 'run_id', 'make_learner', 'prepare', 'make_active_learner', 'locked',
-           'read_rounds', 'read_config', 'f1_per_class', 'record', 'check_task', 'run', 'run_frame', 'collect',
-           'collect_ids', 'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run',
-           'budget_matched', 'iqr', 'summary', 'geometric_mean']
+           'read_rounds', 'read_config', 'record', 'check_task', 'run', 'run_frame', 'collect', 'collect_ids',
+           'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run', 'budget_matched', 'iqr',
+           'summary', 'geometric_mean']
 
-# %% ../nbs/08_results.ipynb #d0765a9f
+# %% ../nbs/08_results.ipynb #ecb79116
 import dataclasses, json, os, platform, shutil, tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .data import atomic, cache_dir, digest, initial_set, load_task, lookup, repo_root
+from .learners import f1_per_class
 
 # %% ../nbs/08_results.ipynb #857681a4
 @dataclass(frozen=True)
@@ -184,17 +185,6 @@ def _open_run(config, folder) -> list[dict]:
     rounds = read_rounds(folder)
     with atomic(folder/"rounds.jsonl") as tmp: tmp.write_text("".join(json.dumps(r) + "\n" for r in rounds))
     return rounds
-
-# %% ../nbs/08_results.ipynb #b063c2cf
-def f1_per_class(
-    labels,    # (m,) true classes
-    predicted, # (m,) predicted classes
-    n_classes:int,
-) -> np.ndarray:
-    "(C,) float64 F1 per class; 0 where a class is neither present nor predicted."
-    hit = np.bincount(labels[labels == predicted], minlength=n_classes)
-    both = np.bincount(labels, minlength=n_classes) + np.bincount(predicted, minlength=n_classes)
-    return 2 * hit / np.maximum(both, 1)
 
 # %% ../nbs/08_results.ipynb #7b748063
 def record(task, r, initial) -> dict:

@@ -62,16 +62,17 @@ def softmax(logits) -> np.ndarray:
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
-# %% ../nbs/06_learners.ipynb #1d9fc0d5
+# %% ../nbs/06_learners.ipynb #d75295a0
 def fit_logistic(
     x,             # (n, h) embeddings of the labelled set
     y,             # (n,) labels
     n_classes:int, # Number of classes, seen or not
     C:float,       # Inverse strength of the l2 penalty, as scikit-learn counts it
+    balanced:bool=False, # Weigh classes by the inverse of their frequency
 ) -> tuple:        # `W` (n_classes, h) and `bias` (n_classes,)
-    "Multinomial logistic regression, not weighted by class, one row per class; unseen classes get bias minus infinity."
+    "Multinomial logistic regression, one row per class; unseen classes get bias minus infinity."
     from sklearn.linear_model import LogisticRegression
-    model = LogisticRegression(C=C, solver="lbfgs", max_iter=10_000).fit(np.asarray(x, np.float64), y)
+    model = LogisticRegression(C=C, class_weight="balanced" if balanced else None, solver="lbfgs", max_iter=10_000).fit(np.asarray(x, np.float64), y)
     w, b = model.coef_, model.intercept_
     if len(model.classes_) == 2: w, b = np.vstack([-w, w]) / 2, np.r_[-b, b] / 2
     W = np.zeros((n_classes, w.shape[1]), np.float32)
@@ -119,15 +120,16 @@ def reading(
         check(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
     return facts
 
-# %% ../nbs/06_learners.ipynb #d47e0d9d
+# %% ../nbs/06_learners.ipynb #64920e7e
 @dataclass(eq=False)
 class Head:
     "A softmax layer on embeddings that stay as they are."
     n_classes:int        # Number of classes
-    minority:tuple=()    # Minority classes; kept for the record, the fit does not weight classes
+    minority:tuple=()    # Minority classes; kept for the record
     encoder:str="minilm" # Whose embeddings `prepare` makes, as for `encode`
     max_tokens:int=128   # Where the encoder cuts a text
     C:float=300.         # Inverse strength of the l2 penalty (chosen in `experiments/head`)
+    balanced:bool=False  # Weigh classes by the inverse of their frequency
 
     def __post_init__(self):
         self.minority, self.W, self.bias, self.fit_on = check_classes(self.n_classes, self.minority), None, None, None
@@ -136,7 +138,7 @@ class Head:
         check(self.max_tokens >= 1, f"max_tokens={self.max_tokens!r}: a text needs at least 1 token.")
         check(0 < self.C < np.inf, f"C={self.C!r}: the inverse strength of the penalty must be a positive number.")
 
-# %% ../nbs/06_learners.ipynb #255d2bd2
+# %% ../nbs/06_learners.ipynb #9e2af3ce
 @patch
 def prepare(self:Head, texts, fit_on=None):
     "Embeddings of `texts`; an encoder that is fitted learns from the texts `fit_on`, which `predict` remembers."
@@ -146,7 +148,7 @@ def prepare(self:Head, texts, fit_on=None):
 @patch
 def fit(self:Head, x, y, init_seed=0, rng=None):
     "Train on the labelled rows; the solution is unique, so neither seed matters."
-    self.W, self.bias = fit_logistic(x, check_labels(x, y, self.n_classes), self.n_classes, self.C)
+    self.W, self.bias = fit_logistic(x, check_labels(x, y, self.n_classes), self.n_classes, self.C, self.balanced)
     return self
 
 # %% ../nbs/06_learners.ipynb #ccb9da0f

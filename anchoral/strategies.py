@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['STRATEGIES', 'Outputs', 'entropy', 'closest_distinct', 'ft_bertkm', 'gradient_embedding', 'badge', 'random',
-           'make_strategy']
+           'most_probable', 'make_strategy']
 
-# %% ../nbs/05_strategies.ipynb #2da443a9
-import warnings
+# %% ../nbs/05_strategies.ipynb #8fd25743
+import inspect, warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -89,13 +90,26 @@ def badge(outputs:Outputs, b:int, rng) -> np.ndarray:
     hidden = outputs.hidden
     return outputs.ids[kmeans_plusplus(gradient_embedding(outputs.probs, hidden), b, rng)]
 
-# %% ../nbs/05_strategies.ipynb #c2186e1a
+# %% ../nbs/05_strategies.ipynb #7555a768
 def random(outputs:Outputs, b:int, rng) -> np.ndarray:
     "`b` instances at random; never looks at the model."
     return rng.choice(outputs.ids, min(b, len(outputs)), replace=False)
 
-STRATEGIES = {"entropy": entropy, "ft-bertkm": ft_bertkm, "badge": badge, "random": random}
+# %% ../nbs/05_strategies.ipynb #a91523de
+def most_probable(outputs:Outputs, b:int, rng=None,
+    minority=(1,), # The rare classes
+) -> np.ndarray:
+    "The `b` instances that most probably belong to a minority class, ties by smaller id."
+    if not len(minority): raise ValueError("strategy 'most-probable' needs minority classes, and the task names none")
+    return outputs.ids[np.lexsort((outputs.ids, -outputs.probs[:, list(minority)].sum(1)))[:b]]
 
-def make_strategy(name:str):
-    "The strategy of that name. Raises `ValueError` for an unknown one."
-    return lookup(name, STRATEGIES, "strategy")
+# %% ../nbs/05_strategies.ipynb #077dd0a7
+STRATEGIES = {"entropy": entropy, "ft-bertkm": ft_bertkm, "badge": badge, "random": random, "most-probable": most_probable}
+
+def make_strategy(
+    name:str,    # A key of `STRATEGIES`
+    minority=(), # The rare classes
+):
+    "`strategy(outputs, b, rng)`. Raises `ValueError` for an unknown name."
+    strategy = lookup(name, STRATEGIES, "strategy")
+    return partial(strategy, minority=tuple(minority)) if "minority" in inspect.signature(strategy).parameters else strategy

@@ -1,6 +1,4 @@
 """One contract for every filter, strategy and anchor selection; one brute-force twin for every piece of Algorithm 1."""
-import copy
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +6,8 @@ from hypothesis import strategies as st
 from worlds import clustered, state
 
 from anchoral.anchors import ANCHORS, kmeans_plusplus
-from anchoral.filters import FILTERS, anchoral, average, cut, make_filter, randsub, seals
+from anchoral.contracts import check_filter, check_query, check_strategy
+from anchoral.filters import FILTERS, Subpool, anchoral, average, cut, make_filter, randsub, seals
 from anchoral.index import ExactIndex, topk
 from anchoral.strategies import STRATEGIES, Outputs, gradient_embedding
 
@@ -20,19 +19,13 @@ PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("filter", FILTERS)
 def test_filter_and_strategy(filter, strategy, n_classes):
+    "Each keeps its contract, and together they give a full batch out of the subpool."
+    chosen = make_filter(filter, **PARAMS[filter])
+    check_filter(chosen, n_classes)
+    check_strategy(STRATEGIES[strategy], n_classes)
     s, _ = state(n_classes=n_classes, skipped=5)
-    before = copy.deepcopy((s.labels, s.excluded, s.history, s.index.vectors))
-    def query(): return (sub := make_filter(filter, **PARAMS[filter])(s, np.random.default_rng(3))), STRATEGIES[strategy](s.outputs(sub.ids), 10, np.random.default_rng(4))
-    sub, ids = query()
-    assert len(np.unique(sub.ids)) == len(sub.ids) and not s.excluded[sub.ids].any()
-    if sub.scores is None: assert (np.diff(sub.ids) > 0).all()
-    else: assert all((a > b) or (a == b and i < j) for a, b, i, j in zip(sub.scores, sub.scores[1:], sub.ids, sub.ids[1:]))
-    assert len(ids) == min(10, len(sub)) and len(np.unique(ids)) == len(ids) and np.isin(ids, sub.ids).all()
-    again, ids2 = query()
-    np.testing.assert_array_equal(ids, ids2)
-    np.testing.assert_array_equal(sub.ids, again.ids)
-    for a, b in zip(before, (s.labels, s.excluded, s.history, s.index.vectors)): np.testing.assert_equal(a, b)
-    if sub.nearest is not None: assert np.isin(sub.nearest, sub.anchors).all() and len(sub.nearest) == len(sub)
+    outputs = s.outputs(chosen(s, np.random.default_rng(3)).ids)
+    check_query(STRATEGIES[strategy](outputs, 10, np.random.default_rng(4)), outputs, 10)
 
 
 @pytest.mark.parametrize("filter", FILTERS)
@@ -44,17 +37,44 @@ def test_filters_cannot_see_untold_labels(filter):
     np.testing.assert_array_equal(a, make_filter(filter, **PARAMS[filter])(s, np.random.default_rng(0)).ids)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_strategy_on_few(strategy):
-    out = Outputs.of(np.array([7, 3]), [[.5, .5], [1, 0]], [[0, 1], [1, 0]])
-    assert sorted(STRATEGIES[strategy](out, 5, np.random.default_rng(0)).tolist()) == [3, 7]
+def good_filter(state, rng): return Subpool(np.sort(rng.permutation(np.flatnonzero(~state.excluded))[:9]))
+def with_filter(change): return lambda state, rng: change(good_filter(state, rng).ids, state, rng)
+def remembers(ids, state, rng): return Subpool(ids if state.memo.setdefault("first", ids) is ids else ids[1:])
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_strategy_on_copies(strategy):
-    "Thirty copies of one instance still make a full batch of distinct ids."
-    out = Outputs.of(np.arange(30), np.tile([[.6, .4]], (30, 1)), np.ones((30, 4)))
-    assert len(set(STRATEGIES[strategy](out, 10, np.random.default_rng(0)).tolist())) == 10
+FILTER_FAULTS = {
+    "must return a Subpool": lambda ids, s, rng: ids,
+    "as a NumPy array": lambda ids, s, rng: Subpool(ids.tolist()),
+    "a mask of True and False": lambda ids, s, rng: Subpool(~s.excluded),
+    "of float64": lambda ids, s, rng: Subpool(ids / 1),
+    "outside 0 to 299": lambda ids, s, rng: Subpool(np.arange(300, 305)),
+    "an instance twice": lambda ids, s, rng: Subpool(np.repeat(ids, 2)),
+    "labelled or skipped": lambda ids, s, rng: Subpool(np.arange(len(s.labels))),
+    "must ascend": lambda ids, s, rng: Subpool(ids[::-1]),
+    "best first": lambda ids, s, rng: Subpool(ids, np.arange(len(ids))),
+    "1 scores for 9 ids": lambda ids, s, rng: Subpool(ids, np.ones(1)),
+    "one of the anchors": lambda ids, s, rng: Subpool(ids, None, s.history[0], np.full(len(ids), 299)),
+    "changed the state": lambda ids, s, rng: (s.labels.__setitem__(ids, 0), Subpool(ids))[1],
+    "for the same seed": lambda ids, s, rng: Subpool(np.sort(np.random.default_rng().permutation(ids)[:4])),
+    "an empty memo": remembers,
+    "fails when 3 instances are free": lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9, replace=False))),
+}
+STRATEGY_FAULTS = {
+    "not positions": lambda o, b, rng: np.arange(min(b, len(o))),
+    "when asked for": lambda o, b, rng: o.ids[:b-1],
+    "an instance twice": lambda o, b, rng: np.repeat(o.ids[:1], min(b, len(o))),
+    "for the same seed": lambda o, b, rng: np.random.default_rng().permutation(o.ids)[:b],
+    "changed outputs.probs": lambda o, b, rng: (o.probs.__imul__(.5), o.ids[:b])[1],
+}
+
+
+def test_contract_accepts_and_refuses():
+    "A good filter passes; each fault is refused with a message of its own."
+    check_filter(good_filter)
+    for message, change in FILTER_FAULTS.items():
+        with pytest.raises(ValueError, match=message): check_filter(with_filter(change))
+    for message, faulty in STRATEGY_FAULTS.items():
+        with pytest.raises(ValueError, match=message): check_strategy(faulty)
 
 
 @pytest.mark.parametrize("pick", ANCHORS)
@@ -62,9 +82,9 @@ def test_anchor_selections(pick):
     s, _ = state()
     ids = s.labelled(0)
     a = ANCHORS[pick](ids, 5, s, np.random.default_rng(0))
-    assert len(set(a.tolist())) == len(a) == (len(ids) if pick == "all" else 5) and np.isin(a, ids).all()
+    assert len(set(a.tolist())) == len(a) == {"all": len(ids), "none": 0}.get(pick, 5) and np.isin(a, ids).all()
     np.testing.assert_array_equal(a, ANCHORS[pick](ids, 5, s, np.random.default_rng(0)))
-    np.testing.assert_array_equal(np.sort(ANCHORS[pick](ids, len(ids), s, np.random.default_rng(0))), ids)
+    if pick != "none": np.testing.assert_array_equal(np.sort(ANCHORS[pick](ids, len(ids), s, np.random.default_rng(0))), ids)
 
 
 @settings(max_examples=40, deadline=None)

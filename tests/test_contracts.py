@@ -9,7 +9,7 @@ from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import check_filter, check_query, check_strategy
 from anchoral.filters import FILTERS, Subpool, anchoral, average, cut, make_filter, randsub, seals
 from anchoral.index import ExactIndex, topk
-from anchoral.strategies import STRATEGIES, Outputs, gradient_embedding
+from anchoral.strategies import STRATEGIES, gradient_embedding
 
 PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8), "seals": dict(n_neighbours=8),
           "randsub": dict(subpool_size=60), "none": {}}
@@ -39,7 +39,7 @@ def test_filters_cannot_see_untold_labels(filter):
 
 def good_filter(state, rng): return Subpool(np.sort(rng.permutation(np.flatnonzero(~state.excluded))[:9]))
 def with_filter(change): return lambda state, rng: change(good_filter(state, rng).ids, state, rng)
-def remembers(ids, state, rng): return Subpool(ids if state.memo.setdefault("first", ids) is ids else ids[1:])
+def remembers(ids, state, rng): return Subpool(state.memo.setdefault("first", ids))
 
 
 FILTER_FAULTS = {

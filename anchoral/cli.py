@@ -39,18 +39,19 @@ def cmd_fetch(args):
             for texts in (task.texts, task.test_texts): encode(texts, args.encoder, fit_on=task.texts, max_tokens=args.tokens)
     print(f"Kept in {cache_dir()}. Next: anchoral run --profile quick")
 
-# %% ../nbs/11_cli.ipynb #d7f4c572
+# %% ../nbs/11_cli.ipynb #1ab6f934
 def cmd_run(args):
     "Run one configuration (name=value words) or a profile."
     from anchoral import grid
     from anchoral.results import make_config, run, run_id
     if args.profile and args.fields: raise ValueError(f"--profile runs its own configurations; leave out {' '.join(args.fields)}, or leave out --profile")
+    if args.cluster and not args.profile: raise ValueError("--cluster runs a profile: add --profile NAME")
     if args.profile:
         profile = lookup(args.profile, grid.PROFILES, "profile")
-        runs, every = Path(args.runs)/args.profile, grid.cells(profile)
+        runs = Path(args.runs)/args.profile
         left = sum(len(c) for c in grid.to_do(profile, runs).values())
-        print(f"{args.profile}: {profile.about}. {len(every)} cells, {sum(map(len, every.values()))} runs, {left} in cells still to do; run folders in {runs}")
-        summary = grid.run_profile(profile, runs, args.workers)
+        print(f"{args.profile}: {profile.about}. {grid.cost(profile)}; {left} runs in cells still to do; run folders in {runs}")
+        summary = grid.run_on_cluster(profile, runs, args.cluster, args.workers) if args.cluster else grid.run_profile(profile, runs, args.workers)
         print(summary, f"Next: anchoral collect --profile {args.profile}" if not summary.failed else "Mend the cause and run the same command: what is done is kept", sep="\n")
         return 1 if summary.failed else 0
     config = make_config(**parse_fields(args.fields))
@@ -137,11 +138,12 @@ def cmd_list(args):
     for what, table in dict(tasks=TASKS, encoders=ENCODERS, anchors=ANCHORS, filters=FILTERS, strategies=STRATEGIES, learners=LEARNERS, profiles=PROFILES).items():
         print(f"{what:11} {', '.join(table)}")
 
-# %% ../nbs/11_cli.ipynb #7395a064
+# %% ../nbs/11_cli.ipynb #d6a0519f
 EXAMPLES = """examples:
   anchoral check                                   what this machine has
   anchoral fetch reuters-metals --tokens 64        texts and embeddings, once
   anchoral run --profile quick                     7 settings, 4 runs each; goes on where it stopped
+  anchoral run --profile quick --cluster           the same on Dask's workers; also tcp://HOST:PORT, slurm, pbs, sge, lsf
   anchoral run task=reuters-agri encoder=lsa budget=300 filter=seals
   anchoral collect --profile quick                 runs/quick -> results/quick.parquet
   anchoral render --profile quick                  results -> figures/
@@ -158,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
         p.set_defaults(f=f)
         return p
     p = add("fetch", cmd_fetch); p.add_argument("task", nargs="+", help="names, see `anchoral list`"); p.add_argument("--encoder", default="minilm", help="or mpnet, lsa, none"); p.add_argument("--tokens", type=int, default=128, help="tokens the encoder reads")
-    p = add("run", cmd_run); p.add_argument("fields", nargs="*", metavar="name=value", help="fields of Config, for one run"); p.add_argument("--profile", help="run a whole profile instead"); p.add_argument("--runs", default="runs", help="where run folders go"); p.add_argument("--workers", type=int, default=2, help="cells at a time")
+    p = add("run", cmd_run); p.add_argument("fields", nargs="*", metavar="name=value", help="fields of Config, for one run"); p.add_argument("--profile", help="run a whole profile instead"); p.add_argument("--runs", default="runs", help="where run folders go"); p.add_argument("--workers", type=int, default=2, help="cells at a time, or runs with --cluster"); p.add_argument("--cluster", nargs="?", const="local", metavar="WHERE", help="hand the runs to Dask: local (the default), a scheduler's address, slurm, pbs, sge or lsf")
     p = add("collect", cmd_collect); p.add_argument("--profile", help="a profile's runs"); p.add_argument("--runs", default="runs", help="where run folders are"); p.add_argument("--name", default="mine", help="name of the results, without a profile")
     p = add("render", cmd_render); p.add_argument("--profile", default="quick"); p.add_argument("--task", help="which, where the profile has several"); p.add_argument("--strategy", help="which, where the profile has several"); p.add_argument("--pages", nargs="+", default=PAGES, metavar="PAGE", help=f"any of {', '.join(PAGES)}"); p.add_argument("--workers", type=int, default=2, help="pages at a time")
     add("check", cmd_check)

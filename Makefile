@@ -23,7 +23,7 @@ $(VENV)/.done: constraints.txt settings.ini setup.py pyproject.toml
 	@echo "Setting up $(VENV): about 150 packages, 0.5 GB to download with a CPU build of torch (3 GB with a CUDA build), 2.5 GB on disk; 3 to 10 minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,cluster,milvus,bench,docs,dev]"
 	@touch $@
 
 reproduce: env

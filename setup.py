@@ -8,9 +8,9 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 cfg = config["DEFAULT"]
-groups = ["hnsw", "torch", "hub", "dev"]
+groups = ["hnsw", "torch", "hub", "annotate", "docs", "cluster", "milvus", "bench", "dev"]
 extras = {g: cfg[f"{g}_requirements"].split() for g in groups}
-extras["all"] = sorted({r for g in ("hnsw", "torch", "hub") for r in extras[g]})
+extras["all"] = sorted({r for g in ("hnsw", "torch", "hub", "annotate") for r in extras[g]})
 
 setup(
     version=cfg["version"],
@@ -21,6 +21,7 @@ setup(
     license=cfg["license"],
     keywords=cfg["keywords"].split(", "),
     packages=["anchoral"],
+    package_data={"anchoral": ["static/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require=extras,
     entry_points={"console_scripts": [cfg["console_scripts"]], "nbdev": ["anchoral=anchoral._modidx:d"]},

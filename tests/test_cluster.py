@@ -1,0 +1,135 @@
+"""Runs on Dask: workers that die, locks that are held, job queues, and what a wrong word says."""
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import nbformat
+import pytest
+from worlds import without_clocks
+
+from anchoral import cli, grid
+from anchoral.results import locked, read_rounds, run, run_id
+
+ROOT = Path(__file__).parents[1]
+TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700, n_anchors=3, n_neighbours=10),
+                    grid.variants("anchoral", "seals"), grid.head_seeds(1))
+
+
+def start(*words, env=None):
+    return subprocess.Popen([sys.executable, "-m", *words], env=os.environ | (env or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def until(what, seconds=90):
+    "What `what()` gives, once it gives something."
+    end = time.time() + seconds
+    while time.time() < end:
+        if found := what(): return found
+        time.sleep(.005)
+    raise TimeoutError(what)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    "The same grid, one run after the other in this process."
+    home = tmp_path_factory.mktemp("serial")
+    for configs in grid.cells(TINY).values():
+        for c in configs: run(c, home/run_id(c))
+    return home
+
+
+def victim(client, runs):
+    "The process of a worker whose run is under way: two iterations done, and not its last."
+    for address, keys in client.processing().items():
+        for key in keys:
+            rounds = read_rounds(runs/key.split("-")[1]) if key.startswith("run-") else []
+            if len(rounds) >= 2 and not rounds[-1]["end"]: return address, key.split("-")[1]
+
+
+@pytest.mark.parametrize("deaths_allowed", [3, 0])
+def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
+    "A scheduler and two workers on loopback; one is killed in mid-run. Dask moves its run, or, where it gives up on it, we do."
+    from distributed import Client
+    address, runs, said = tmp_path/"scheduler.json", tmp_path/"runs", []
+    processes = [start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address),
+                       env={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(deaths_allowed)})]
+    try:
+        where = until(lambda: address.exists() and json.loads(address.read_text() or "{}").get("address"))
+        processes += [start("distributed.cli.dask_worker", where, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)) for _ in "ab"]
+        with Client(where) as client:
+            client.wait_for_workers(2, timeout=60)
+            pids = client.run(os.getpid)
+            assert sorted(pids.values()) == sorted(p.pid for p in processes[1:])
+            thread = Thread(target=lambda: said.append(grid.run_on_cluster(TINY, runs, where, say=lambda line: None)))
+            thread.start()
+            worker, cut = until(lambda: victim(client, runs))
+            os.kill(pids[worker], signal.SIGKILL)
+            before = len(read_rounds(runs/cut))
+            thread.join(90)
+        assert str(said[0]) == "2 cells ran, 0 were done before, 0 failed"
+    finally:
+        for p in processes: p.kill(); p.wait()
+    for folder in serial.iterdir():
+        a, b = read_rounds(folder), read_rounds(runs/folder.name)
+        assert json.dumps(without_clocks(a)).encode() == json.dumps(without_clocks(b)).encode()
+        assert (folder/"config.json").read_bytes() == (runs/folder.name/"config.json").read_bytes()
+        if folder.name == cut: assert 2 <= before < len(a)
+
+
+def test_a_held_lock_is_waited_for(tmp_path):
+    "A lost worker may still be writing when its run is given out again."
+    (config,) = next(iter(grid.cells(grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)).values()))
+    got = []
+    with locked(tmp_path):
+        thread = Thread(target=lambda: got.append(grid.run_there(config, tmp_path)))
+        thread.start()
+        time.sleep(.3)
+        assert not got and not (tmp_path/"rounds.jsonl").exists()
+    thread.join(60)
+    assert got == ["budget of 125 annotations reached"]
+    with locked(tmp_path), pytest.raises(OSError): grid.run_there(config, tmp_path, wait=.01)
+
+
+def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
+    from distributed import Client, LocalCluster
+    broken = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125), (dict(variant="good"), dict(variant="bad", initial_group="cotton-candy")), grid.head_seeds(1))
+    lines = []
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster, Client(cluster):
+        summary = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
+        again = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
+    assert list(summary.failed) == ["reuters-agri-head-entropy-bad"] and "cotton-candy" in next(iter(summary.failed.values()))
+    assert summary.ran == again.skipped == ["reuters-agri-head-entropy-good"]
+    assert lines[0].startswith("dashboard: ") and any("good, data seed 100: done" in line for line in lines)
+
+
+@pytest.mark.parametrize("queue", grid.QUEUES)
+def test_job_scripts(queue, monkeypatch):
+    "The example of the notebook is a configuration dask-jobqueue takes."
+    import dask
+    import dask_jobqueue  # its defaults, which a file of yours is merged into
+    import yaml
+    assert dask_jobqueue.__version__
+    text = "\n".join(c.source for c in nbformat.read(ROOT/"nbs/10_grid.ipynb", 4).cells)
+    config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S)[1])
+    if queue != "slurm":
+        more = {k: yaml.safe_load("{" + v + "}") for k, v in re.findall(r"(PBS|SGE|LSF)(?: takes)? `([^`]+)`", text)}
+        job = {k: v for k, v in config["jobqueue"]["slurm"].items() if k != "job-extra-directives"}
+        config = {"jobqueue": {queue: job | more[queue.upper()]}}
+    with dask.config.set({f"jobqueue.{queue}.{k}": v for k, v in config["jobqueue"][queue].items()}), grid._cluster(queue, 0) as cluster:
+        script = cluster.job_script()
+    assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script and "--nthreads 1" in script
+    assert {"slurm": "--gres=gpu:1", "pbs": "ngpus=1", "sge": "gpu=1", "lsf": '-gpu "num=1"'}[queue] in script
+
+
+def test_what_a_wrong_word_says(tmp_path, capsys):
+    assert cli.main(["run", "task=reuters-agri", "--cluster"]) == 1 and "--profile" in capsys.readouterr().err
+    for where, says in [("slrum", "did you mean 'slurm'"), ("slurm", "jobqueue.yaml does not describe a job of slurm")]:
+        assert cli.main(["run", "--profile", "tiny", "--runs", str(tmp_path), "--cluster", where]) == 1
+        assert says in capsys.readouterr().err
+    with pytest.raises(ValueError, match="workers must be at least 1"): grid.run_on_cluster(TINY, tmp_path, workers=0)

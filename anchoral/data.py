@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ORANGE', 'CORPORA', 'METALS', 'AGRI', 'SCI', 'TASKS', 'AMAZON', 'TABLE4', 'cache_dir', 'repo_root', 'atomic',
            'sha256', 'digest', 'lookup', 'Task', 'from_frame', 'fetch_package', 'read_corpus', 'downsample',
-           'one_percent', 'offline_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task', 'counts',
-           'initial_set']
+           'one_percent', 'offline_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task', 'rare_uids',
+           'counts', 'initial_set']
 
 # %% ../nbs/00_data.ipynb #8e534ae9
 import difflib, hashlib, os, shutil, subprocess, sys, tempfile, zipfile
@@ -350,7 +350,7 @@ def hub_task(
     if source is None: check_table4(task)
     return task
 
-# %% ../nbs/00_data.ipynb #72bab493
+# %% ../nbs/00_data.ipynb #538ad1d4
 def check_table4(task:Task):
     "Raise a `ValueError` unless the task has exactly the instances of Table 4."
     for i, (c, want) in enumerate(TABLE4[task.name].items()):
@@ -373,6 +373,15 @@ def load_task(
 ) -> Task:
     "The task of that name. Raises `ValueError` for an unknown name, `OSError` when it cannot be fetched."
     return lookup(name, TASKS, "task")(**kwargs)
+
+def rare_uids(
+    task:str,    # One of the paper's four
+    source=None, # A local folder instead of the hub
+) -> np.ndarray:
+    "The `uid`s of all minority instances in its training file, the names by which the authors' runs know them."
+    name, repo, label, minority = TASKS[task].args[:4]
+    df, classes = _hub_frame(source or repo, "train", "main"), list(TABLE4[name])
+    return df.uid.to_numpy()[np.isin(label(df), [classes.index(m) for m in minority])]
 
 # %% ../nbs/00_data.ipynb #1a661e4c
 def counts(task:Task) -> pd.DataFrame:

@@ -1,0 +1,60 @@
+"The authors' own runs: read from small local files of their shape, and drawn by the pages that draw ours."
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anchoral.authors import FILES, SPLIT, authors_runs, curve, to_authors
+from anchoral.results import load_results
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=60))
+def test_curve_has_the_areas(scores):
+    f = np.array(scores)
+    areas = np.r_[0, np.cumsum((f[1:] + f[:-1]) / 2)]
+    back = curve(areas)
+    assert ((back >= 0) & (back <= 1)).all()
+    np.testing.assert_allclose(np.r_[0, np.cumsum((back[1:] + back[:-1]) / 2)], areas, atol=1e-9)
+    np.testing.assert_allclose(np.abs(back - f), np.abs(back[0] - f[0]), atol=1e-9)  # one unknown number, its sign alternating
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory):
+    d = tmp_path_factory.mktemp("export")
+    to_authors(load_results("quick").query("variant in ['anchoral', 'seals', 'randsub', 'none', 'random']"), d)
+    pd.DataFrame(dict(uid=range(SPLIT), text="", labels=0)).assign(target_ind=[[246]] * SPLIT).to_parquet(d/"train.parquet")
+    return d
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_missing_file_and_column(export, tmp_path, file):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    df = pd.read_csv(tmp_path/file, sep="\t") if file.endswith("tsv") else pd.read_parquet(tmp_path/file)
+    last = FILES[file][-1]
+    lacking = df.drop(columns=last)
+    lacking.to_csv(tmp_path/file, sep="\t", index=False) if file.endswith("tsv") else lacking.to_parquet(tmp_path/file)
+    with pytest.raises(ValueError, match=f"lacks the columns {last}"): authors_runs(tmp_path, {})
+    (tmp_path/file).unlink()
+    with pytest.raises(FileNotFoundError, match=f"does not hold {file}"): authors_runs(tmp_path, {})
+
+
+def test_unknown_name(export, tmp_path):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    pd.read_csv(export/"hparams.tsv", sep="\t").replace("amazon-agri", "amazon-agry").to_csv(tmp_path/"hparams.tsv", sep="\t", index=False)
+    with pytest.raises(ValueError, match="unknown data set of the authors 'amazon-agry'; did you mean 'amazon-agri'"): authors_runs(tmp_path, {})
+
+
+def test_one_command_then_their_figures(export, tmp_path):
+    env = os.environ | dict(ANCHORAL_RESULTS=str(tmp_path), ANCHORAL_FIGURES=str(tmp_path/"figures"))
+    code = "import sys; from anchoral.cli import main; sys.exit(main(sys.argv[1:]))"
+    def cli(*words): return subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True)
+    done = cli("authors", str(export), "--corpus", f"amazon-agri={export}")
+    assert done.returncode == 0 and "20 runs" in done.stdout, done.stderr
+    done = cli("render", "--profile", "authors", "--pages", "fig2", "fig3", "fig4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path/"figures").glob("fig[234]-authors.p*"))) == 6

@@ -1,0 +1,139 @@
+"""The tutorials: the exercises fail as shipped and pass solved, and every wrong answer people give is told what is wrong.
+
+That each tutorial runs from top to bottom is nbdev-test's part of `make test`.
+"""
+import ast
+import re
+from math import log
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from anchoral import teaching
+from anchoral.filters import Subpool
+from anchoral.teaching import PICTURES, PUZZLES, judge, picture, student
+
+TUTORIALS = Path(__file__).parents[1]/"nbs/tutorials"
+OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan"]
+WRONG = [(name, kind) for name, p in PUZZLES.items() for kind in p.wrong]
+
+
+def read(name): return nbformat.read(TUTORIALS/f"{name}.ipynb", 4)
+
+
+def verdicts(name):
+    "Run a notebook's code cells here; the verdicts of its checks, and what `score` says at the end."
+    teaching.SOLVED.clear()
+    space, said = {}, []
+    for c in read(name).cells:
+        if c.cell_type != "code" or "picture(" in c.source and "import" not in c.source: continue
+        tree = ast.parse(c.source)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec"), space)
+        if last: said.append(eval(compile(ast.Expression(last.value), name, "eval"), space))
+    return said[:-1], said[-1]
+
+
+def test_exercises_fail_as_shipped():
+    said, score = verdicts("exercises")
+    assert [v.name for v in said] == list(PUZZLES) and not any(v.ok for v in said)
+    assert all("write your answer" in v.message for v in said) and score.startswith("0 of 13")
+
+
+def test_solutions_pass():
+    said, score = verdicts("solutions")
+    assert [v.name for v in said] == list(PUZZLES) and all(v.ok for v in said) and score == "13 of 13 solved"
+
+
+def shown(nb): return [o.data["text/plain"] for c in nb.cells if c.source.startswith("check(") for o in c.outputs]
+
+
+def test_committed_outputs_say_so():
+    assert all(s.startswith("✗") for s in shown(read("exercises"))) and all(s.startswith("✓") for s in shown(read("solutions")))
+    assert len(shown(read("exercises"))) == len(shown(read("solutions"))) == len(PUZZLES)
+
+
+def test_exercises_are_made_from_the_solutions():
+    "One source: the committed exercises are what the solved notebook gives, and hold none of its answers."
+    def cells(nb): return [(c.id, c.cell_type, c.source) for c in nb.cells]
+    made, have = student(read("solutions")), read("exercises")
+    assert cells(made) == cells(have), "run anchoral.teaching.write_student on the solved notebook, and execute what it writes"
+    assert nbformat.writes(made) == nbformat.writes(student(read("solutions")))
+    text = "\n".join(c.source for c in have.cells)
+    answers = re.findall(r"### BEGIN SOLUTION\n(.*?)\n *### END", "\n".join(c.source for c in read("solutions").cells), re.S)
+    assert len(answers) == len(PUZZLES) and not any(a in text for a in answers) and "SOLUTION" not in text
+
+
+def test_a_mark_without_its_partner_is_refused():
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell("### BEGIN SOLUTION\nx = 1")])
+    with pytest.raises(ValueError, match="without its partner"): student(nb)
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_puzzle(name):
+    "A picture, a right answer that passes, and at least two wrong ones that are told apart."
+    p = PUZZLES[name]
+    assert name in PICTURES and picture(name).axes
+    assert judge(name, p, p.right).ok
+    told = [judge(name, p, f).message for f, _ in p.wrong.values()]
+    assert told == [m for _, m in p.wrong.values()] and len(set(told)) == len(told) >= 2
+
+
+@pytest.mark.parametrize("answer", [3, "entropy", None, [1, 2], np.ones(3)], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize("name", PUZZLES)
+def test_wrong_type(name, answer):
+    "An answer that is no function, and a function that gives this."
+    assert f"must be a function, got {type(answer).__name__}" in judge(name, PUZZLES[name], answer).message
+    v = judge(name, PUZZLES[name], lambda *args: {"answer": answer})
+    assert not v.ok and f"must return {PUZZLES[name].gives}, got dict" in v.message
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_wrong_shape_wrong_call_and_nothing(name):
+    p = PUZZLES[name]
+    assert "nothing is returned yet" in judge(name, p, lambda *args: None).message
+    assert "it raises TypeError" in judge(name, p, lambda: 1).message
+    assert not judge(name, p, lambda *args: np.zeros((7, 7))).ok
+    assert not judge(name, p, lambda *args: float("nan")).ok
+
+
+def loop_entropy(probs): return [-sum(p * log(p) for p in row if p) for row in probs]
+def slow_average(ids, sims): return [sum(s for i, s in zip(ids, sims) if i == j) for j in sorted(set(ids))]
+def half_right(truth, predicted, c): return 0.5
+
+
+def test_answers_in_other_words():
+    "Written with loops and lists, right and wrong answers are known too; one nobody thought of is shown a case."
+    assert judge("entropy", PUZZLES["entropy"], loop_entropy).ok
+    assert "that is the sum" in judge("average", PUZZLES["average"], slow_average).message
+    assert "it should give" in judge("f1", PUZZLES["f1"], half_right).message
+
+
+def test_an_answer_cannot_change_the_question():
+    def greedy(probs):
+        probs[:] = 1
+        return np.zeros(len(probs))
+    before = [a.copy() for a, in PUZZLES["entropy"].cases]
+    assert not judge("entropy", PUZZLES["entropy"], greedy).ok
+    for a, (b,) in zip(before, PUZZLES["entropy"].cases): np.testing.assert_array_equal(a, b)
+
+
+def test_a_filter_is_held_to_the_contract():
+    p = PUZZLES["nearest_filter"]
+    faults = {"labelled or skipped": lambda s, rng: Subpool(np.arange(20)), "must ascend": lambda s, rng: Subpool(p.right(s, rng).ids[::-1]),
+              "same seed": lambda s, rng: Subpool(np.sort(np.random.default_rng().choice(np.flatnonzero(~s.excluded), 3 if (~s.excluded).sum() > 3 else 0, replace=False)))}
+    for message, fault in faults.items(): assert message in judge("f", p, fault).message
+    assert "must return a Subpool" in judge("f", p, lambda s, rng: p.right(s, rng).ids).message
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_page_to_share(name):
+    "Without torch and without a compiler, a prediction before it runs, quotes only in quote blocks with their place."
+    cells = read(name).cells
+    code = "\n".join(c.source for c in cells if c.cell_type == "code")
+    assert not re.search(r"torch|hnsw|minilm|finetune|sentence_transformers", code)
+    if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan"): assert any("redict" in c.source for c in cells if c.cell_type == "markdown")
+    for c in cells:
+        for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M): assert re.search(r"§|Alg|App\.|caption", quote), f"{name}: {quote}"

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['log', 'AUTO_EXACT', 'check_unit', 'topk', 'ExactIndex', 'build_graph', 'HNSWIndex', 'vectors_digest', 'save_index',
-           'load_index', 'make_index']
+           'load_index', 'connect_milvus', 'fill_collection', 'MilvusIndex', 'make_index']
 
-# %% ../nbs/02_index.ipynb #e25a45b8
-import json, logging
+# %% ../nbs/02_index.ipynb #65c43cce
+import json, logging, os, tempfile
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +43,27 @@ def _check_query(vectors, k, exclude, shape):
     if vectors.shape[1] != d: raise ValueError(f"query vectors have {vectors.shape[1]} dimensions, the index has {d}")
     return vectors
 
-# %% ../nbs/02_index.ipynb #ff77ffa2
+# %% ../nbs/02_index.ipynb #98a70397
 def topk(
     sims:np.ndarray, # (n,) similarities of one query, −inf where not allowed
     k:int,           # How many to keep
+    ids=None,        # (n,) what they belong to; default: their positions
 ):
     "`(ids, sims)` of the `k` largest, best first, ties by smaller id; padded with id −1, similarity −inf."
     n, out_ids, out = len(sims), np.full(k, -1, np.int64), np.full(k, -np.inf, np.float32)
     kth = np.partition(sims, n-k)[n-k] if k < n else -np.inf
     at = np.flatnonzero(sims >= kth if kth > -np.inf else sims > -np.inf)
-    at = at[np.lexsort((at, -sims[at]))][:k]
-    out_ids[:len(at)], out[:len(at)] = at, sims[at]
+    own = at if ids is None else ids[at]
+    best = np.lexsort((own, -sims[at]))[:k]
+    out_ids[:len(best)], out[:len(best)] = own[best], sims[at[best]]
     return out_ids, out
 
-# %% ../nbs/02_index.ipynb #0a13aa09
+# %% ../nbs/02_index.ipynb #656cdbd2
+def _better(ids, best, sims, start, k):
+    "Let a block's similarities, of instances from `start` on, into a query's best so far, in place."
+    at = np.flatnonzero((sims >= best[-1]) & (sims > -np.inf))
+    ids[:], best[:] = topk(np.r_[best, sims[at]], k, np.r_[ids, start + at])
+
 class ExactIndex:
     "Compares a query with every vector."
     kind = "exact"
@@ -76,10 +83,10 @@ class ExactIndex:
         q = _check_query(vectors, k, exclude, self.vectors.shape)
         ids, out = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
         for at in range(0, len(q), 64): # so that memory does not grow with the number of queries
-            sims = np.empty((len(q[at:at+64]), len(self)), np.float32)
-            for s in range(0, len(self), self.block): np.matmul(q[at:at+64], self.vectors[s:s+self.block].T, out=sims[:, s:s+self.block])
-            if exclude is not None: sims[:, exclude] = -np.inf
-            for i, row in enumerate(sims, at): ids[i], out[i] = topk(row, k)
+            for s in range(0, len(self), self.block):
+                sims = (self.vectors[s:s+self.block] @ q[at:at+64].T).T # this way round is faster
+                if exclude is not None: sims[:, exclude[s:s+self.block]] = -np.inf
+                for i in at + np.flatnonzero((sims >= out[at:at+64, -1:]).any(1)): _better(ids[i], out[i], sims[i-at], s, k)
         return ids, out
 
     def neighbours(self, ids, k:int, exclude=None):
@@ -175,20 +182,114 @@ def load_index(folder, vectors) -> HNSWIndex:
     graph.load_index(str(folder/"graph.hnsw"), max_elements=len(vectors))
     return HNSWIndex(vectors, meta["M"], meta["ef_construction"], meta["ef"], graph)
 
-# %% ../nbs/02_index.ipynb #1b615d69
+# %% ../nbs/02_index.ipynb #ea646554
+def _milvus():
+    try: import pymilvus
+    except ImportError as e: raise ImportError('Milvus needs pymilvus: pip install "anchoral[milvus]", or use index="exact"') from e
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL) # it logs each error it raises
+    return pymilvus
+
+def connect_milvus(
+    where:str,    # "http://host:19530", or a path
+    token:str="", # "user:password" or an API key
+):
+    "A client. `OSError` when nothing answers."
+    m = _milvus()
+    if "://" not in str(where): Path(where).parent.mkdir(parents=True, exist_ok=True)
+    try: return m.MilvusClient(str(where), token=token, timeout=20)
+    except (m.MilvusException, m.exceptions.ConnectionConfigException) as e: raise OSError(f"no Milvus at {str(where)!r}: {e.message}; start one, or give a path to keep the index in a file") from None
+
+# %% ../nbs/02_index.ipynb #c4ba1d0e
+def fill_collection(
+    client, name:str,
+    vectors:np.ndarray, # (n, d) float32, unit rows
+    M:int, ef_construction:int,
+    block:int=1_000,    # Vectors per message
+):
+    "Make the collection and insert what it lacks."
+    from tqdm import tqdm
+    n, d = vectors.shape
+    if not client.has_collection(name):
+        schema, index = client.create_schema(auto_id=False), client.prepare_index_params()
+        schema.add_field("id", _milvus().DataType.INT64, is_primary=True)
+        schema.add_field("vector", _milvus().DataType.FLOAT_VECTOR, dim=d)
+        index.add_index("vector", index_type="HNSW", metric_type="COSINE", params=dict(M=M, efConstruction=ef_construction))
+        client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
+    client.load_collection(name)
+    done = client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"]
+    with tqdm(total=n, initial=done, desc="inserting into Milvus", unit="vec", **(dict(disable=True) if n < 20_000 else {})) as bar:
+        for s in range(done // block * block, n if done < n else 0, block): # the first may be there in part
+            rows = [{"id": i, "vector": v} for i, v in enumerate(np.asarray(vectors[s:s+block]), s)]
+            (client.upsert if s < done else client.insert)(name, rows)
+            bar.update(s + len(rows) - bar.n)
+    if done < n: client.flush(name)
+
+# %% ../nbs/02_index.ipynb #b732075e
+class MilvusIndex:
+    "Approximate search in a Milvus collection."
+    kind = "milvus"
+    def __init__(self,
+        vectors:np.ndarray, # (n, d) float32, unit rows; may be memory-mapped
+        where,              # Address or path, as in `connect_milvus`
+        token:str="", M:int=64, ef_construction:int=200, ef:int=200, # As in `connect_milvus` and `HNSWIndex`
+        named:int=10_000,   # Most ids named in a query
+        most:int=16_384,    # Most answers and candidates a server gives
+    ):
+        self.vectors, self.ef, self.named, self.most = check_unit(vectors), ef, named, most
+        self.client, self.name = connect_milvus(where, token), f"anchoral_{vectors_digest(vectors)[:16]}_{M}_{ef_construction}"
+        fill_collection(self.client, self.name, vectors, M, ef_construction)
+        self._exact = ExactIndex(vectors)
+
+    def __len__(self): return len(self.vectors)
+    def close(self): "Leave the file or the server."; self.client.close()
+
+    def neighbours(self, ids, k:int, exclude=None):
+        "As `ExactIndex.neighbours`."
+        return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
+
+# %% ../nbs/02_index.ipynb #7d8d3f53
+@patch
+def _ask(self:MilvusIndex, q, k, ef, without):
+    "One array of ids per query."
+    filter = f"id not in {without.tolist()}" if len(without) else ""
+    found = self.client.search(self.name, data=list(q), limit=k, filter=filter, search_params={"params": {"ef": ef}})
+    return [np.array([h["id"] for h in hits], np.int64) for hits in found]
+
+@patch
+def search(self:MilvusIndex, vectors, k:int, exclude=None):
+    "As `ExactIndex.search`, approximately."
+    q = _check_query(vectors, k, exclude, self.vectors.shape)
+    exclude = np.zeros(len(self), bool) if exclude is None else exclude
+    ids, sims, gone = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32), np.flatnonzero(exclude)
+    near = self.vectors[gone] @ q.T # (gone, q)
+    without = gone if len(gone) <= self.named else gone[np.argpartition(-near.max(1), self.named)[:self.named]]
+    want, most = min(k, len(self) - len(gone)), min(self.most, len(self))
+    left, ask, ef = np.arange(len(q) if want else 0), min(k, most), max(self.ef, k)
+    while len(left):
+        for i, found in zip(left, self._ask(q[left], ask, min(max(ef, ask), most), without)):
+            found = found[~exclude[found]]
+            ids[i], sims[i] = topk(self.vectors[found] @ q[i], k, found)
+        short, need = (ids[left] >= 0).sum(1) < want, k + (near[:, left] > sims[left, -1]).sum(0)
+        if ask == most or ef >= most: break
+        left, ask, ef = left[short | (need > ef)], min(4*ask, most) if short.any() else ask, max(2*ef, int(need.max()))
+    for i in np.flatnonzero((ids >= 0).sum(1) < want): ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
+    return ids, sims
+
+# %% ../nbs/02_index.ipynb #b5cc9396
 AUTO_EXACT = 300_000 # Instances up to which exact search is chosen
 
 def make_index(
     vectors:np.ndarray, # (n, d) float32, unit rows
-    kind:str="auto",    # "auto", "exact" or "hnsw"
+    kind:str="auto",    # "auto", "exact", "hnsw" or "milvus"
     cache=None,         # Folder in which built graphs are kept, if any
 ):
     "An index of that kind over `vectors`; a graph built before is loaded from the cache."
-    lookup(kind, {"auto": 0, "exact": 0, "hnsw": 0}, "index")
+    lookup(kind, dict.fromkeys(["auto", "exact", "hnsw", "milvus"], True), "index")
     if kind == "auto":
         kind = "exact" if len(vectors) <= AUTO_EXACT else "hnsw"
-        log.info("index: %s search for %d instances", kind, len(vectors))
+        log.info("index: %s search for %s instances (exact up to %s; index= chooses)", kind, f"{len(vectors):,}", f"{AUTO_EXACT:,}")
     if kind == "exact": return ExactIndex(vectors)
+    if kind == "milvus": return MilvusIndex(vectors, os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db", os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
     _hnswlib()
     folder = Path(cache)/vectors_digest(vectors) if cache is not None else None
     if folder is not None and (folder/"graph.json").exists(): return load_index(folder, vectors)

@@ -67,7 +67,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #a297d88c
+# %% ../nbs/08_results.ipynb #b2f83185
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
@@ -76,7 +76,7 @@ def _check_config(c):
     from anchoral.filters import FILTERS
     from anchoral.learners import LEARNERS
     from anchoral.strategies import STRATEGIES
-    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
+    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw", "milvus"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
     for f in dataclasses.fields(c):
         v = getattr(c, f.name)
         kinds = (int, float) if f.type is float else (f.type,)

@@ -16,9 +16,9 @@ import pandas as pd
 from .data import TABLE4, lookup, rare_uids
 from .results import results_dir
 
-# %% ../nbs/13_authors.ipynb #85b2b695
+# %% ../nbs/13_authors.ipynb #64af1baf
 FILES = {
-    "hparams.tsv": ["filename", "dataset.name", "model.name", "strategy.name"],
+    "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed", "data.seed", "strategy.name"],
     "metrics.parquet": ["filename", "step", "tag", "value"],
     "labelled_ids.parquet": ["filename", "labelling_round", "labels", "cum_n"],
     "subpool_ids.parquet": ["filename", "labelling_round", "subpool_ids"],
@@ -52,19 +52,20 @@ def curve(
     best = -(np.diff(c) * sign[1:]).sum() / (2 * (len(c) - 1))                # least squares
     return np.clip(c + sign * np.clip(best, min(low, high), max(low, high)), 0, 1)
 
-# %% ../nbs/13_authors.ipynb #5c82c590
+# %% ../nbs/13_authors.ipynb #cf9b9a8c
 DATASETS = {"amazon-agri": "amazon-agri", "amazon-multi": "amazon-multi", "wikitoxic-.01": "wikitoxic", "agnews-business-.01": "agnews-bus"}
 MODEL_NAMES = {"bert-base": "bert-base", "bert-tiny": "bert-tiny", "albert": "albert", "deberta": "deberta", "gpt2": "gpt2", "t5": "t5"}
 MAJORITY = {"amazon-multi": 4}  # Their number of the majority class; 0 elsewhere
 SETTINGS = dict(n_anchors=10, n_neighbours=50, max_subpool=10_000, subpool_size=10_000, budget=5_000, query_size=25) # of all but the ablations
 
 def names(hparams) -> pd.DataFrame:
-    "Task, model, filter, strategy and variant of each run, in our words."
+    "Task, model, filter, strategy, variant and seeds of each run, in our words."
     def model(m): return next((ours for theirs, ours in MODEL_NAMES.items() if str(m).startswith(theirs)), None) or lookup(str(m), MODEL_NAMES, "model of the authors")
     filters, strategies = {"anchoral": "anchoral", "seals": "seals", "randomsubset": "randsub"}, {"entropy": "entropy", "badge": "badge", "ftbertkm": "ft-bertkm", "random": "random"}
     parts = [("" if "_" not in s else s.split("_")[0], s.split("_")[-1]) for s in hparams["strategy.name"]]
     out = pd.DataFrame(dict(run=hparams.filename, task=[lookup(d, DATASETS, "data set of the authors") for d in hparams["dataset.name"]], model=[model(m) for m in hparams["model.name"]],
                             filter=[lookup(f, filters, "filter of the authors") if f else "none" for f, _ in parts], strategy=[lookup(s, strategies, "strategy of the authors") for _, s in parts]))
+    out = out.assign(data_seed=hparams["active_data.seed"], model_seed=hparams["model.seed"], order_seed=hparams["data.seed"])
     return out.assign(variant=np.where(out.strategy == "random", "random", out["filter"]))
 
 # %% ../nbs/13_authors.ipynb #87d875a0
@@ -109,7 +110,7 @@ def save_authors(source, corpora=None, folder=None) -> pd.DataFrame:
     df.to_parquet(Path(folder or results_dir())/"authors.parquet", index=False, compression="zstd")
     return df
 
-# %% ../nbs/13_authors.ipynb #66c37579
+# %% ../nbs/13_authors.ipynb #5993ed88
 STRATEGY_NAMES = {"anchoral": "anchoral_{}", "seals": "seals_{}", "randsub": "randomsubset_{}", "none": "{}", "random": "random"}
 SPLIT = 10**6 # made-up ids below it are of the minority
 
@@ -122,7 +123,7 @@ def to_authors(
     df = df.sort_values(["run", "iteration"])
     df, one = df.assign(filename="outputs/main/" + df.run), df.drop_duplicates("run")
     strategy = [STRATEGY_NAMES[v].format(s.replace("-", "")) for v, s in zip(one.variant, one.strategy)]
-    pd.DataFrame({"filename": "outputs/main/" + one.run, "dataset.name": task, "model.name": model, "strategy.name": strategy}).to_csv(Path(folder)/"hparams.tsv", sep="\t", index=False)
+    pd.DataFrame({"filename": "outputs/main/" + one.run, "dataset.name": task, "model.name": model, "active_data.seed": one.data_seed, "model.seed": one.model_seed, "data.seed": one.order_seed, "strategy.name": strategy}).to_csv(Path(folder)/"hparams.tsv", sep="\t", index=False)
     m, l, s = [], [], []
     for name, d in df.groupby("filename"):
         areas = lambda v: np.r_[0, np.cumsum((v[1:] + v[:-1]) / 2)]

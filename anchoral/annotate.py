@@ -21,7 +21,7 @@ from fastcore.basics import patch
 from .data import Task, _frame, atomic, digest, lookup
 from .loop import ActiveLearner
 
-# %% ../nbs/15_annotate.ipynb #7867ec27
+# %% ../nbs/15_annotate.ipynb #d693a4d1
 KINDS = ("model", "random", "example", "found", "file", "audit")
 
 @dataclass
@@ -35,8 +35,7 @@ class Batch:
     sims:list|None = None    # The similarity to it, a cosine
     strata:list|None = None  # In an audit: the stratum of each instance
     sizes:list|None = None   # And its size
-    begun:bool = False       # Was any text answered once?
-    closed:bool = False      # Was every one?
+    closed:bool = False      # Was every text answered once?
 
 # %% ../nbs/15_annotate.ipynb #4680a28a
 @dataclass
@@ -78,7 +77,7 @@ class Book:
     def masked(self) -> set: "Ids no new batch may hold: answered, or waiting."; return set(self.answers) | {i for b in self.batches for i in b.ids}
     def asked(self) -> int: "Batches of the loop that still wait for answers."; return sum(b.kind in ("model", "random", "example") and bool(self.pending(b)) for b in self.batches)
 
-# %% ../nbs/15_annotate.ipynb #825fb70b
+# %% ../nbs/15_annotate.ipynb #d979374c
 @patch
 def training(self:Book) -> list:
     "`(ids, labels)` of each closed batch: what a model may learn from."
@@ -89,22 +88,13 @@ def training(self:Book) -> list:
         if told: out.append(tuple(map(list, zip(*told))))
     return out
 
-@patch
-def ready(self:Book) -> bool:
-    "Has every class a label in a closed batch, so that a model can be trained?"
-    return len({c for _, labels in self.training() for c in labels}) == self.n_classes
-
-# %% ../nbs/15_annotate.ipynb #d46cb104
+# %% ../nbs/15_annotate.ipynb #69144b98
 @patch
 def apply(self:Book, event:dict):
     "Bring the book up to date with one event."
     getattr(self, f"_do_{event['do']}")(**{k: v for k, v in event.items() if k != "do"})
     if event["do"] not in ("ask", "batch", "empty"): self.seq, self.ended = self.seq + 1, ""
-    still = [b for b in self.batches if not b.closed]
-    for b in still: b.closed = bool(b.ids) and not self.pending(b)
-    spare = [b for b in still if b.kind == "random" and b.ids and not b.begun]
-    if spare and self.ready():
-        for b in spare: b.ids = []
+    for b in self.batches: b.closed = b.closed or not self.pending(b)
 
 @patch
 def _do_ask(self:Book, b, batches): self.job = dict(b=b, training=self.training(), masked=sorted(self.masked()))
@@ -117,12 +107,12 @@ def _do_batch(self:Book, kind, ids, **facts):
 @patch
 def _do_empty(self:Book, why): self.job, self.ended = None, why
 
-# %% ../nbs/15_annotate.ipynb #62132ec3
+# %% ../nbs/15_annotate.ipynb #659f465e
 @patch
 def _do_answer(self:Book, id, label, **facts):
     n = self.where()[id]
     b = self.batches[n]
-    at, b.begun = b.ids.index(id), True
+    at = b.ids.index(id)
     score = sum(b.probs[at][c] for c in self.minority) if b.probs else None
     anchor, sim = (b.anchors[at], b.sims[at]) if b.anchors else (None, None)
     self.answers[id] = Answer(label, b.kind, n, b.iteration, score=score, anchor=anchor, similarity=sim, **facts)

@@ -1,0 +1,205 @@
+"""The annotator in a browser: its module against a stand-in for the kernel, and the whole of it in JupyterLab."""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from chrome import page
+
+import anchoral
+from anchoral.annotate import read_log
+
+STATIC = Path(anchoral.__file__).with_name("static")
+VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"], minority=[1], labels=[], known=0, pool=99, waited=0.0, waiting=False, message="")
+
+STAND_IN = """
+import annotate from "/annotate.js";
+const heard = {}, sent = window.sent = [];
+let view = %s;
+window.model = { get: () => view, on: (name, f) => (heard[name] = f), off: () => {}, send: m => sent.push(m) };
+window.set = v => { view = { ...view, ...v }; heard["change:view"](); };
+window.tell = m => heard["msg:custom"](m);
+window.leaked = 0;
+document.addEventListener("keydown", () => window.leaked++);
+annotate.render({ model: window.model, el: document.getElementById("here") });
+"""
+
+
+@pytest.fixture
+def widget():
+    "The module on a blank page; `sent` is what it sends to the kernel."
+    with page() as (tab, wrong):
+        files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script type="module" src="/test.js"></script>'),
+                 "/test.js": ("text/javascript", STAND_IN % json.dumps(VIEW)), "/annotate.js": ("text/javascript", (STATIC/"annotate.js").read_text())}
+        tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "", r.request.url))][0], body=files[p][1]))
+        tab.goto("http://127.0.0.1/")
+        tab.get_by_role("group", name="Annotator").wait_for()
+        yield tab
+        assert not wrong
+
+
+def sent(tab): return tab.evaluate("window.sent")
+
+
+def test_widget_sends_what_was_seen(widget):
+    "Texts are text, a key and a button say the same, fast keys and repeats are dropped, keys do not leak into JupyterLab."
+    tab = widget
+    assert tab.locator(".text").inner_text() == "<b>not bold</b>" and tab.locator(".text b").count() == 0
+    tab.get_by_role("button", name="rare").click()
+    assert sent(tab) == [dict(do="answer", label=1, id=7, seq=0)]
+    for key in ("2", "1", "d", "d"): tab.keyboard.press(key)  # the kernel has not answered yet
+    assert len(sent(tab)) == 1
+    tab.evaluate("set({seq: 1, id: 8, text: 'next', labels: [1]}); tell({do: 'heard', seq: 1})")
+    assert "rare: 1 found" in tab.locator(".foot").inner_text() and "next text after" in tab.locator(".waited").inner_text()
+    tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true}))")
+    assert len(sent(tab)) == 1
+    tab.keyboard.press("1")
+    assert sent(tab)[1] == dict(do="answer", label=0, id=8, seq=1) and tab.evaluate("window.leaked") == 0
+    tab.evaluate("tell({do: 'heard', seq: 1})")
+    tab.keyboard.press("s")
+    assert sent(tab)[2] == dict(do="answer", label=None, id=8, seq=1)
+
+
+def test_widget_shows_the_model_only_when_asked(widget):
+    tab = widget
+    assert tab.locator(".thinks").inner_text() == ""
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("m")
+    assert sent(tab) == [dict(do="peek", id=7, seq=0)]
+    tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
+    assert "rare 75 %" in tab.locator(".thinks").inner_text() and "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
+    tab.evaluate("set({seq: 1, id: 8})")
+    assert tab.locator(".thinks").inner_text() == ""
+
+
+def test_widget_waits_and_says_so(widget):
+    tab = widget
+    tab.evaluate("set({seq: 1, id: null, waiting: true, text: ''})")
+    assert "choosing the next batch" in tab.locator(".text").inner_text() and "waiting for the model" in tab.locator(".waited").inner_text()
+    tab.keyboard.press("1")
+    tab.get_by_role("button", name="rare").click(force=True)
+    assert sent(tab) == []
+    tab.evaluate("set({waiting: false, message: 'Nothing left to ask: every text has an answer.'})")
+    assert "Nothing left" in tab.locator(".text").inner_text()
+
+
+def test_widget_says_when_the_kernel_is_gone(widget):
+    widget.get_by_role("button", name="rare").click()
+    widget.get_by_text("No answer from the kernel").wait_for(timeout=8000)
+
+
+NOTEBOOK = """
+import numpy as np
+from anchoral.annotate import Session, annotate
+from anchoral.data import Task
+from anchoral.filters import make_filter
+from anchoral.index import ExactIndex
+from anchoral.learners import Head
+from anchoral.loop import ActiveLearner
+from anchoral.strategies import make_strategy
+rng = np.random.default_rng(0)
+vectors = rng.normal(size=(200, 8)).astype(np.float32)
+vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+texts = [f"message number {i}: {'no power' if v[0] > .4 else 'all is well'}" for i, v in enumerate(vectors)]
+task = Task("messages", texts, np.full(200, -1), ("other", "outage"), (1,))
+al = ActiveLearner(ExactIndex(vectors), vectors, Head(2, (1,)), make_filter("anchoral"), make_strategy("entropy"), 2, (1,), examples=[next(i for i, t in enumerate(texts) if "no power" in t)])
+session = Session(al, task, "session", query_size=4)
+session.wait()
+annotate(session)
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
+    port, home = free_port(), tmp_path/"home"
+    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+    work = tmp_path/"work"
+    work.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(NOTEBOOK).strip())], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3"))), work/"annotate.ipynb")
+    with open(tmp_path/"lab.log", "w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
+                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env, stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api").read()
+                break
+            except OSError: time.sleep(.2)
+        else: raise RuntimeError((tmp_path/"lab.log").read_text()[-2000:])
+        yield f"http://127.0.0.1:{port}", work
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def open_annotator(tab, url):
+    "Open the notebook, run it, and give the annotator."
+    tab.goto(f"{url}/doc/tree/annotate.ipynb?reset")
+    tab.wait_for_function("window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
+    tab.wait_for_function("window.jupyterapp.shell.currentWidget?.context?.isReady && window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus === 'connected'")
+    tab.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    annotator = tab.get_by_role("group", name="Annotator")
+    annotator.wait_for(timeout=60_000)
+    return annotator
+
+
+def give(tab, annotator, how):
+    "One answer, by a click or a key, and the seconds until the next text is there."
+    text = annotator.locator(".text").inner_text()
+    label, before = ("outage" if "no power" in text else "other"), annotator.get_attribute("data-seq")
+    start = time.perf_counter()
+    if how == "mouse": annotator.get_by_role("button", name=label, exact=True).click()
+    else: tab.keyboard.press({"other": "1", "outage": "2"}[label])
+    tab.wait_for_function(f"document.querySelector('.anchoral-annotate').dataset.heard > {before} && document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
+    return time.perf_counter() - start
+
+
+def book(work):
+    "Labels and waiting texts according to the disk."
+    from anchoral.annotate import Book
+    b = Book(2, [1])
+    for e in read_log(work/"session/log.jsonl"): b.apply(e)
+    return {i: a.label for i, a in b.answers.items()}, b.queue
+
+
+def test_annotator_in_jupyterlab(lab):
+    "Ten texts by mouse and keyboard, one taken back, the kernel killed, opened again: nine labels and the queue as it was."
+    url, work = lab
+    with page() as (tab, wrong):
+        annotator = open_annotator(tab, url)
+        took = [give(tab, annotator, how) for how in ["mouse"] * 5 + ["keyboard"] * 5]
+        assert len(book(work)[0]) == 10 and max(took) < 1, took
+        tab.keyboard.press("u")
+        tab.wait_for_function("document.querySelector('.anchoral-annotate').textContent.includes('9 labelled')")
+        shown, (labels, queue) = annotator.locator(".text").inner_text(), book(work)
+        assert len(labels) == 9 and f"message number {queue[0]}:" in shown
+        time.sleep(1)  # a batch may still be on its way
+        labels, queue = book(work)
+        kernel = tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
+        pid = tab.evaluate("""async () => { const k = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const f = k.requestExecute({code: '', user_expressions: {pid: '__import__("os").getpid()'}}); return (await f.done).content.user_expressions.pid.data['text/plain']; }""")
+        os.kill(int(pid), 9)
+        tab.get_by_role("button", name="other", exact=True).first.click()
+        tab.get_by_text("No answer from the kernel").wait_for(timeout=15_000)
+        urllib.request.urlopen(urllib.request.Request(f"{url}/api/kernels/{kernel}", method="DELETE"))
+        annotator = open_annotator(tab, url)
+        assert annotator.locator(".text").inner_text() == shown and "9 labelled" in annotator.inner_text()
+        assert book(work) == (labels, queue)
+        give(tab, annotator, "mouse")
+        assert len(book(work)[0]) == 10
+        if shot := os.environ.get("ANCHORAL_SHOT"): annotator.screenshot(path=shot)

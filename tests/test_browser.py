@@ -100,17 +100,16 @@ NOTEBOOK = """
 import numpy as np
 from anchoral.annotate import Session, annotate
 from anchoral.data import Task
+from anchoral.embeddings import encode
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex
 from anchoral.learners import Head
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
-rng = np.random.default_rng(0)
-vectors = rng.normal(size=(200, 8)).astype(np.float32)
-vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-texts = [f"message number {i}: {'no power' if v[0] > .4 else 'all is well'}" for i, v in enumerate(vectors)]
+texts = [f"message number {i}: {'no power' if i % 9 == 2 else 'all is fine'} in {['street', 'house', 'garden', 'cellar'][i % 4]} {i % 7}" for i in range(200)]
+vectors = encode(texts, "lsa", fit_on=texts)
 task = Task("messages", texts, np.full(200, -1), ("other", "outage"), (1,))
-al = ActiveLearner(ExactIndex(vectors), vectors, Head(2, (1,)), make_filter("anchoral"), make_strategy("entropy"), 2, (1,), examples=[next(i for i, t in enumerate(texts) if "no power" in t)])
+al = ActiveLearner(ExactIndex(vectors), vectors, Head(2, (1,)), make_filter("anchoral"), make_strategy("entropy"), 2, (1,), examples=[2])
 session = Session(al, task, "session", query_size=4)
 session.wait()
 annotate(session)
@@ -127,7 +126,7 @@ def free_port():
 def lab(tmp_path):
     "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
     port, home = free_port(), tmp_path/"home"
-    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")}
+    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")}
     work = tmp_path/"work"
     work.mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(NOTEBOOK).strip())], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3"))), work/"annotate.ipynb")

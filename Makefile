@@ -34,10 +34,12 @@ reproduce: env
 	@$(MAKE) --no-print-directory figures
 
 figures: figures/.rendered
-figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet $(PAGES) anchoral/figures.py | env
+figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet results/missed-cluster.parquet $(PAGES) anchoral/figures.py | env
 	$(BIN)/anchoral render --profile quick --workers $(WORKERS)
 	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
+	$(BIN)/anchoral render --profile ablation --task news20-religion --pages table3
+	$(BIN)/anchoral render --pages table1 table4 table5 missed-cluster --workers $(WORKERS)
 	@touch $@
 
 notebooks: env

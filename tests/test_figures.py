@@ -186,20 +186,66 @@ def test_table2(df):
     assert n.budget["anchoral"] == 300 and n.subpool["anchoral"] == 700 and n.subpool_share["anchoral"] == .35
     assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4) and np.isnan(n.subpool["random"])
     text = F.print_table2(F.table2(df))
-    assert (text["Budget-Matched", ""] == "same as Overall").all() and list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
+    assert (text["Budget-Matched", "Budget"] == "as Overall").all() and (text["Budget-Matched", "Minority"] == "").all() and list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
 
 
 def test_table2_matches_budgets(df):
     short = df[~((df.variant == "seals") & (df.iteration > 4))]
     n = F.table2(short).set_index("variant")
     assert n.budget["anchoral"] == 300 and (n.matched_budget == 200).all() and np.isclose(n.matched_majority_median["none"], .98 * 4)
-    assert "same as Overall" not in F.print_table2(F.table2(short)).to_string()
+    assert "as Overall" not in F.print_table2(F.table2(short)).to_string()
 
 
 def test_rows_of_another_source_stand_beside_ours(df):
     paper = pd.DataFrame([dict(source="paper", task="Amazon-Agri", variant="anchoral", budget=3700, minority_median=78.1, minority_iqr=1.0)])
     text = F.print_table2(pd.concat([paper, F.table2(df)], ignore_index=True))
-    assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.10 ± 1.00" and text["Overall", "Majority"][0] == "–"
+    assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.1 ± 1.0" and text["Overall", "Majority"][0] == "–"
+
+
+def test_the_papers_rows():
+    "Table 2's cells as printed; 6h stays text; budgets that differ are marked, hidden by rounding or not; per iteration from rounded budgets."
+    t = F.published("BERT-base", "entropy").set_index(["task", "variant"])
+    agri = t.loc["amazon-agri"]
+    assert list(agri.index) == ["anchoral", "seals", "randsub", "none", "random"] and agri.time_text["none"] == "6h" and np.isnan(agri.time_ratio["none"])
+    assert agri.iterations["anchoral"] == 144 and np.isclose(agri.matched_minority_per_iteration["anchoral"], 64.9 / 120) and np.isclose(agri.time_ratio["seals"], 85.4 / 4.4)
+    text = F.print_table2(F.published("BERT-base", "entropy"))
+    assert text["Overall", "Minority"][0] == "78.1 ± 1.0 (0.54)" and text["Selection", "Time, min"][3] == "6h" and text["Selection", "Scored"][0] == "–"
+    assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475" and list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
+    deberta = F.print_table2(F.published("DeBERTa-base", "entropy")).set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
+    assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
+    everything = F.published()
+    assert len(everything) == 76 and everything.time_ratio[(everything.variant == "anchoral")].eq(1).all()
+    with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published("BERT-large")
+    three = F.print_table3(F.published3())
+    assert list(three["Minority"])[::7] == ["73.5", "33.6"] and list(three["× default"])[:2] == ["1.00", "3.10"] and set(three["Budget"]) == {"–"}
+
+
+def test_table5(three):
+    n = F.table5(three)
+    assert len(n) == 3 * 6 + 1 and set(n.model) == {"head on MiniLM"} and list(dict.fromkeys(n.strategy)) == ["entropy", "ft-bertkm", "badge", "random"]
+    assert n[n.variant == "anchoral"].time_ratio.eq(1).all() and n[n.variant == "random"].time_ratio.isna().all()
+    text = F.print_table2(pd.concat([F.published(), n], ignore_index=True))
+    assert [c[1] for c in text][:5] == ["Source", "Dataset", "Model", "Strategy", "Pool filtering"]
+
+
+def test_parts_and_sub_clusters(df):
+    assert F.parts(df) == ["f1_minority"]
+    two = df.assign(f1_minority_reuters=df.f1_minority / 2, f1_minority_news20=0.)
+    fig = F.figure_parts(two)
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Minority F1, whole test set", "Minority F1, R52 alone"] and "R52 alone" in F.alt_parts(two)
+    grouped = pd.concat([df.assign(task=t, run=df.run + t, groups_found=df.minority_labelled.clip(upper=k), groups_total=k) for t, k in (("a", 9), ("b", 12))])
+    fig = F.figure_clusters(grouped.assign(initial_group="gold"))
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["a\nonly gold at first", "b\nonly gold at first"]
+    assert [[l.get_ydata()[0] for l in ax.lines if l.get_gid() == "all"] for ax in fig.axes] == [[9], [12]] and "b, 12 in all" in F.alt_clusters(grouped)
+    with pytest.raises(ValueError, match="sub-clusters"): F.figure_clusters(df.assign(groups_found=np.nan, groups_total=np.nan))
+
+
+def test_repeated_cells_are_drawn_once(tmp_path):
+    t = pd.DataFrame(dict(a=["x", "x", "y"], b=["p", "q", "q"], c=["1", "2*", "3"]))
+    assert F.spans(t, 2).tolist() == [[2, 1], [0, 1], [1, 1]]
+    page, tex = F.to_html(t, stub=1), F.to_tex(t, stub=1)
+    assert page.count("rowspan=\"2\">x<") == 1 and '<td class="mark">2*</td>' in page and page.count('class="new"') == 2
+    assert "\nx & p & 1" in tex and "\n & q & \\cellcolor[gray]{.88}2*" in tex and "addlinespace" in tex
 
 
 def test_table3_has_only_what_was_run(df):

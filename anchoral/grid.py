@@ -54,7 +54,7 @@ def tuned_seeds(first=100):
     two = (first, first+1)
     return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two for m in two for o in two)
 
-# %% ../nbs/10_grid.ipynb #2855e950
+# %% ../nbs/10_grid.ipynb #e8b0fc57
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
 OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion", dict(task="news20-sci", budget=500), "news20-mideast"]
 TABLE3 = tuple(dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini, n_anchors=a, n_neighbours=k) for maj, mini, a, k in [
@@ -80,6 +80,7 @@ FEW = [tuned_seeds()[i] for i in (0, 3, 6)]  # both values of each seed
 
 OPEN = (*variants("anchoral", "none", "random"),
     *(dict(variant=f"index: {e}", filter="anchoral", encoder=e) for e in ("mpnet", "lsa")),
+    dict(variant="index: BM25", filter="anchoral", index="bm25"),
     dict(variant="anchors: uniform", filter="anchoral", gamma_maj="uniform", gamma_min="uniform"),
     dict(variant="anchors: minority only", filter="anchoral", gamma_maj="none"),
     *(dict(variant=f"M={m}", filter="anchoral", max_subpool=m) for m in (50, 200)),

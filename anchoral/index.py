@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'AUTO_EXACT', 'check_unit', 'topk', 'ExactIndex', 'build_graph', 'HNSWIndex', 'vectors_digest', 'save_index',
-           'load_index', 'connect_milvus', 'fill_collection', 'MilvusIndex', 'make_index']
+           'load_index', 'connect_milvus', 'fill_collection', 'MilvusIndex', 'BM25Index', 'make_index']
 
 # %% ../nbs/02_index.ipynb #65c43cce
 import json, logging, os, tempfile
@@ -275,20 +275,48 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
     for i in np.flatnonzero((ids >= 0).sum(1) < want): ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #b5cc9396
+# %% ../nbs/02_index.ipynb #26e39d52
+class BM25Index:
+    "Compares the words of texts by BM25 (Robertson and Zaragoza, 2009); a text that shares no word is no neighbour."
+    kind = "bm25"
+    def __init__(self,
+        texts,   # The pool
+        vectors, # (n, d) float32, unit rows, for the selection of anchors
+    ):
+        try: import bm25s
+        except ImportError as e: raise ImportError('BM25 needs bm25s: pip install "anchoral[annotate]", or use index="exact"') from e
+        if len(texts) != len(vectors): raise ValueError(f"{len(texts)} texts but {len(vectors)} vectors; both must be the whole pool")
+        self.vectors, self.texts, self.words = check_unit(vectors), texts, bm25s.BM25()
+        self._split = lambda texts: bm25s.tokenize(list(texts), return_ids=False, show_progress=False)
+        self.words.index(self._split(texts), show_progress=False)
+
+    def __len__(self): return len(self.vectors)
+
+    def neighbours(self, ids, k:int, exclude=None):
+        "As `ExactIndex.neighbours`, with BM25 scores as similarities."
+        _check_query(self.vectors[:1], k, exclude, self.vectors.shape)
+        found = []
+        for words in self._split(self.texts[i] for i in _check_ids(ids, len(self))):
+            scores = self.words.get_scores([w for w in words if w in self.words.vocab_dict] or [""])
+            found.append(topk(np.where((scores > 0) & (True if exclude is None else ~exclude), scores, -np.inf).astype(np.float32), k))
+        return tuple(np.stack(x) for x in zip(*found)) if found else (np.empty((0, k), np.int64), np.empty((0, k), np.float32))
+
+# %% ../nbs/02_index.ipynb #2df527fe
 AUTO_EXACT = 300_000 # Instances up to which exact search is chosen
 
 def make_index(
     vectors:np.ndarray, # (n, d) float32, unit rows
-    kind:str="auto",    # "auto", "exact", "hnsw" or "milvus"
+    kind:str="auto",    # "auto", "exact", "hnsw", "milvus" or "bm25"
     cache=None,         # Folder in which built graphs are kept, if any
+    texts=None,         # The pool's texts, for BM25
 ):
     "An index of that kind over `vectors`; a graph built before is loaded from the cache."
-    lookup(kind, dict.fromkeys(["auto", "exact", "hnsw", "milvus"], True), "index")
+    lookup(kind, dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"], True), "index")
     if kind == "auto":
         kind = "exact" if len(vectors) <= AUTO_EXACT else "hnsw"
         log.info("index: %s search for %s instances (exact up to %s; index= chooses)", kind, f"{len(vectors):,}", f"{AUTO_EXACT:,}")
     if kind == "exact": return ExactIndex(vectors)
+    if kind == "bm25": return BM25Index(texts, vectors)
     if kind == "milvus": return MilvusIndex(vectors, os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db", os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
     _hnswlib()
     folder = Path(cache)/vectors_digest(vectors) if cache is not None else None

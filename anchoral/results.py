@@ -67,7 +67,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #b2f83185
+# %% ../nbs/08_results.ipynb #a6ed38ab
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
@@ -76,7 +76,7 @@ def _check_config(c):
     from anchoral.filters import FILTERS
     from anchoral.learners import LEARNERS
     from anchoral.strategies import STRATEGIES
-    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw", "milvus"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
+    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
     for f in dataclasses.fields(c):
         v = getattr(c, f.name)
         kinds = (int, float) if f.type is float else (f.type,)
@@ -110,7 +110,7 @@ def run_id(config:Config) -> str:
     fields = dataclasses.asdict(config)
     return digest(json.dumps({k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}, sort_keys=True))
 
-# %% ../nbs/08_results.ipynb #00afe34c
+# %% ../nbs/08_results.ipynb #38caebb5
 @lru_cache(maxsize=2)
 def _task(name): return load_task(name)
 
@@ -119,7 +119,7 @@ def _index(task, encoder, tokens, kind):
     from anchoral.embeddings import encode
     from anchoral.index import make_index
     texts = _task(task).texts
-    return make_index(encode(texts, encoder, fit_on=texts, max_tokens=tokens), kind, cache_dir()/"index")
+    return make_index(encode(texts, encoder, fit_on=texts, max_tokens=tokens), kind, cache_dir()/"index", texts)
 
 def make_learner(c:Config, task):
     "The learner a configuration names."

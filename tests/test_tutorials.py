@@ -29,7 +29,7 @@ def verdicts(name):
     space, said = {}, []
     for c in read(name).cells:
         if c.cell_type != "code" or "picture(" in c.source and "import" not in c.source: continue
-        tree = ast.parse(c.source)
+        tree = ast.parse(c.source.replace("%matplotlib inline\n", ""))
         last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, name, "exec"), space)
         if last: said.append(eval(compile(ast.Expression(last.value), name, "eval"), space))

@@ -66,7 +66,7 @@ function render({ model, el }) {
   root.setAttribute("aria-label", "Annotator");
   const head = make("div", "head", root), where = make("span", "where", head);
   make("span", "spring", head);
-  const progress = make("span", "progress", head);
+  const progress = make("span", "count", head);
   const text = make("div", "text", root);
   text.setAttribute("aria-live", "polite");
   const thinks = make("div", "thinks", root), keys = make("div", "keys", root), error = make("div", "error", root);

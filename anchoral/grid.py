@@ -6,17 +6,20 @@
 __all__ = ['VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'THREE', 'PAPER', 'TRIED', 'TUNED', 'CHECKED', 'FEW',
            'OPEN', 'PROFILES', 'QUEUES', 'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'published',
            'cells', 'cost', 'is_done', 'to_do', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm',
-           'run_profile', 'gpus', 'local_workers', 'free_port', 'connected', 'run_there', 'watch', 'run_on_cluster']
+           'run_profile', 'drawn', 'agreement', 'same_machine', 'verify', 'gpus', 'local_workers', 'free_port',
+           'connected', 'run_there', 'watch', 'run_on_cluster']
 
-# %% ../nbs/10_grid.ipynb #e4d20154
+# %% ../nbs/10_grid.ipynb #41f5e298
 import json, logging, os, re, shutil, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from .data import lookup, repo_root
-from .results import Config, make_config, prepare, read_rounds, run, run_id
+import pandas as pd
+
+from .data import digest, lookup, repo_root
+from .results import Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run, run_id
 
 # %% ../nbs/10_grid.ipynb #9e52309a
 VARIANTS = {
@@ -221,6 +224,49 @@ def run_profile(
             say(f"[{i}/{len(todo)}] {name}: {'failed' if error else 'done'} ({time.time()-start:.0f} s)")
     finally: pool.shutdown(cancel_futures=True) # after Ctrl-C no further cell is started
     return Summary(sorted(ran), skipped, failed)
+
+# %% ../nbs/10_grid.ipynb #1079ec98
+def drawn(names, n:int, word:str) -> list:
+    "`n` of the names; which ones depends on `word`, such as a commit's hash."
+    return sorted(names, key=lambda name: digest(word, name))[:n]
+
+def agreement(
+    ids,   # Saved: run, iteration, id
+    again, # The same of the repetition
+) -> pd.DataFrame:
+    "Per run of the repetition: the batches that agree, of how many, and the first iteration that differs (−2: none)."
+    def batches(df): return df.astype({"run": str}).groupby(["run", "iteration"]).id.agg(frozenset)
+    a, b = batches(ids), batches(again)
+    both = pd.concat([a[a.index.get_level_values("run").isin(set(again.run.astype(str)))], b], axis=1, keys=["saved", "again"])
+    same = (both.saved == both.again).rename("same").reset_index()
+    first = same[~same.same].groupby("run").iteration.min()
+    g = same.groupby("run").same
+    return pd.DataFrame(dict(agree=g.sum(), of=g.size(), differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
+
+def same_machine(profile:str) -> list:
+    "In what this machine differs from the one of the saved results: nothing, or what may change a last bit."
+    about = json.loads((results_dir()/f"{profile}.json").read_text())
+    now = provenance(profile, "", about["configs"])
+    return [f for f in ("cpu", "vectors", "packages") if now[f] != about[f]]
+
+def verify(
+    profile:str,  # Whose saved results
+    runs,         # An empty folder
+    n:int=3,      # Cells to draw
+    word:str="",  # What draws them
+    of=None,      # Draw among these cells only
+    workers:int=2,
+) -> pd.DataFrame:
+    "Run drawn cells again and compare the labelled ids with the saved ones. Raises `RuntimeError` where a cell fails."
+    p = lookup(profile, PROFILES, "profile")
+    saved = pd.read_parquet(results_dir()/f"{profile}-ids.parquet")
+    todo = {name: cells(p)[name] for name in drawn(of or list(cells(p)), n, word)}
+    warm(p, todo)
+    with ThreadPoolExecutor(workers) as pool: errors = list(pool.map(lambda kv: run_cell(kv[1], kv[0], runs), todo.items()))
+    if any(errors): raise RuntimeError("; ".join(f"{name}: {e}" for name, e in zip(todo, errors) if e))
+    cell = {run_id(c): name for name, configs in todo.items() for c in configs}
+    out = agreement(saved, collect_ids(runs, set(cell)))
+    return out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of", "differs_at"]].sort_values(["cell", "run"]).reset_index(drop=True)
 
 # %% ../nbs/10_grid.ipynb #cb49f15c
 def gpus() -> list:

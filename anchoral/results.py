@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['POSITIVE', 'LATER', 'PACKAGES', 'Config', 'make_config', 'run_id', 'make_learner', 'prepare', 'make_active_learner',
            'make_oracle', 'locked', 'read_rounds', 'read_config', 'record', 'check_task', 'run', 'run_frame', 'collect',
-           'collect_ids', 'results_dir', 'provenance', 'save_results', 'load_results', 'auc', 'per_run',
-           'budget_matched', 'iqr', 'summary', 'geometric_mean']
+           'collect_ids', 'results_dir', 'cpu', 'vectors_of', 'provenance', 'save_results', 'load_results', 'auc',
+           'per_run', 'budget_matched', 'iqr', 'summary', 'geometric_mean']
 
 # %% ../nbs/08_results.ipynb #ecb79116
 import dataclasses, json, os, platform, shutil, tempfile
@@ -320,17 +320,29 @@ def results_dir() -> Path:
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
     return (repo_root() or Path.cwd())/"results"
 
-# %% ../nbs/08_results.ipynb #5e3e82b3
+# %% ../nbs/08_results.ipynb #ecb9ba11
 PACKAGES = "numpy pandas scikit-learn scipy torch transformers sentence-transformers hnswlib".split()
 
+def cpu() -> str:
+    "The processor's name, as far as the system tells it."
+    info = Path("/proc/cpuinfo")
+    names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")] if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+def vectors_of(configs:dict) -> dict:
+    "Digests of the embeddings that configurations search in, by task, encoder and tokens. Equal digests, equal neighbours."
+    from anchoral.index import vectors_digest
+    keys = {(c["task"], c["encoder"], c["tokens"]) for c in configs.values()}
+    return {f"{t}, {e}, {n} tokens": vectors_digest(_index(t, e, n, "exact").vectors) for t, e, n in sorted(keys)}
+
 def provenance(profile:str, command:str, configs:dict, partial:bool=False) -> dict:
-    "What is saved beside a frame: the command, the package versions, the machine, every configuration, and whether runs of the profile are missing."
+    "What is saved beside a frame: command, package versions, machine, embeddings, every configuration, and whether runs of the profile are missing."
     from importlib.metadata import PackageNotFoundError, version
     def have(p):
         try: return version(p)
         except PackageNotFoundError: return None
     return dict(profile=profile, command=command, python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
-                machine=f"{platform.system()} {platform.machine()}", threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
+                machine=f"{platform.system()} {platform.machine()}", cpu=cpu(), vectors=vectors_of(configs), threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
 
 # %% ../nbs/08_results.ipynb #05998853
 def _write_new(path, write):

@@ -8,13 +8,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
-.PHONY: help env reproduce figures notebooks readme test hooks clean
+.PHONY: help env reproduce figures notebooks readme site test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables"
 	@echo "make figures     figures and tables from the results in the repository"
 	@echo "make notebooks   execute in place the notebooks whose outputs readers come to see"
 	@echo "make test        everything CI runs"
 	@echo "make readme      README.md from nbs/index.ipynb"
+	@echo "make site        the site in _docs, from the notebooks; open _docs/index.html"
 	@echo "make hooks       a git hook that keeps notebooks clean and anchoral/ in step"
 	@echo "make clean       delete run folders and the environment; the cache: anchoral cache --clear"
 
@@ -39,7 +40,7 @@ figures/.rendered: results/quick.parquet results/offline.parquet results/ablatio
 	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
 	$(BIN)/anchoral render --profile ablation --task news20-religion --pages table3
-	$(BIN)/anchoral render --pages table1 table4 table5 missed-cluster --workers $(WORKERS)
+	$(BIN)/anchoral render --pages fig1 table1 table4 table5 missed-cluster --workers $(WORKERS)
 	@touch $@
 
 notebooks: env
@@ -49,6 +50,10 @@ notebooks: env
 readme: env
 	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --no-input --no-prompt --output-dir . --output README nbs/index.ipynb
 	sed -i 's#(\.\./#(#g; s#"\.\./#"#g' README.md
+
+site: env
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict --quiet -f site/mkdocs.yml
+	@echo "Open _docs/index.html; it needs no network and no server."
 
 test: env
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean

@@ -57,7 +57,7 @@ def tuned_seeds(first=100):
     two = (first, first+1)
     return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two for m in two for o in two)
 
-# %% ../nbs/10_grid.ipynb #e8b0fc57
+# %% ../nbs/10_grid.ipynb #7ffdc0ee
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
 OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion", dict(task="news20-sci", budget=500), "news20-mideast"]
 TABLE3 = tuple(dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini, n_anchors=a, n_neighbours=k) for maj, mini, a, k in [
@@ -109,8 +109,9 @@ PROFILES = {
         dict(TRIED, task="news20-autos", n_initial=300, per_minority=30, budget=300),
         tuple(dict(variant=f"lr={c['lr']:g}, {c['model_tokens']} tokens, {c['layers']} layers, {'bfloat16' if c['amp'] else 'float32'}") | s for s in CHECKED for c in [TRIED | s]),
         tuple(dict(data_seed=s, model_seed=s, order_seed=s) for s in range(3))),
-    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, 8 runs of AnchorAL, RandSub and SEALS, 3 of No-Op and Random",
-        dict(TUNED, task="reuters-agri", budget=400), (*variants("anchoral", "randsub", "seals"), *(dict(s, seeds=FEW) for s in variants("none", "random"))), tuned_seeds()),
+    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, 8 runs of AnchorAL, RandSub and SEALS, 3 of No-Op, Random and AnchorAL with another index",
+        dict(TUNED, task="reuters-agri", budget=400), (*variants("anchoral", "randsub", "seals"), *(dict(s, seeds=FEW) for s in variants("none", "random")),
+        dict(variant="index: mpnet", filter="anchoral", encoder="mpnet", tokens=64, seeds=FEW)), tuned_seeds()),
     "open": Profile("What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, plainer baselines, 8 runs of each",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600, head_encoder="minilm"), OPEN, head_seeds(8)),
     "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: 8 runs, 5,000 annotations or 6 h each; wants GPUs and the hub",

@@ -221,3 +221,18 @@ def test_without_hnswlib_and_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
     assert len(lines) == 3 and 'pip install "anchoral[hnsw]"' in lines[0] and all('pip install "anchoral[torch]"' in line for line in lines[1:])
+
+
+def test_a_saved_cell_again(tmp_path):
+    "One cell of a Reuters task, drawn by the commit's hash, run from nothing: on this machine's kind exactly the saved ids."
+    import subprocess
+
+    from anchoral.grid import PROFILES, cells, drawn, same_machine, verify
+    word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    of = {(p, name) for p in ("quick", "open") for name, configs in cells(PROFILES[p]).items() if configs[0].encoder == "minilm"} # one encoding serves them all
+    (profile, name), = drawn(sorted(of), 1, word)
+    table = verify(profile, tmp_path, 1, word, [name])
+    other = same_machine(profile)
+    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids" + (f"; other {other}" if other else ""))
+    assert len(table) == len(cells(PROFILES[profile])[name])
+    if not other: assert (table.agree == table.of).all(), table.to_string()

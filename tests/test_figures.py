@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from test_notebooks import ROOT, shown, source
 
 from anchoral import figures as F
+from anchoral.grid import papermill
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t, "randsub": lambda t: 500,
         "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t, "random": lambda t: 1900 - 25 * t}
@@ -291,3 +293,25 @@ def test_no_heavy_imports():
     code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', 'hnswlib', 'datasets', 'sklearn'} & set(sys.modules); "
             "assert not heavy, heavy")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# pages with results of their own
+
+@pytest.mark.parametrize("page", ["fig1", "table1", "table4", "table5", "missed-cluster"])
+def test_one_parameters_cell(page):
+    assert sum("parameters" in c.metadata.get("tags", []) for c in source(ROOT/f"nbs/paper/{page}.ipynb")) == 1
+
+
+@pytest.mark.parametrize("page", ["table1", "table5", "missed-cluster"])
+def test_pages_show_the_committed_results(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
+    assert papermill(ROOT/f"nbs/paper/{page}.ipynb", tmp_path/f"{page}.ipynb", {}) == ""
+    assert shown(tmp_path/f"{page}.ipynb") == shown(ROOT/f"nbs/paper/{page}.ipynb"), f"{page}.ipynb shows other results than results/: make notebooks"
+    for f in tmp_path.glob("*.csv"): assert f.read_text() == (ROOT/"figures"/f.name).read_text(), f"figures/{f.name} is not what the results give: make figures"
+
+
+def test_table5_without_results(tmp_path):
+    "What is not there yet is left out and said; nothing at all is an error."
+    assert papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb", dict(profile="quick nosuch", out="")) == ""
+    assert any("Not there yet: `nosuch`" in t for t in shown(tmp_path/"p.ipynb"))
+    assert "none of the results ['nosuch']" in papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb", dict(profile="nosuch", out=""))

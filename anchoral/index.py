@@ -134,7 +134,7 @@ class HNSWIndex:
         "As `ExactIndex.neighbours`."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #6241a35e
+# %% ../nbs/02_index.ipynb #b8dbf71d
 @patch
 def _walk(self:HNSWIndex, q, k, allowed):
     "The ids the graph finds for one query vector, or None if it finds fewer than `k`."
@@ -147,15 +147,13 @@ def search(self:HNSWIndex, vectors, k:int, exclude=None):
     q = _check_query(vectors, k, exclude, self.vectors.shape)
     ids, sims = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
     allowed = None if exclude is None else (~exclude).tobytes().__getitem__
-    gone = self.vectors[np.flatnonzero(exclude)] if exclude is not None else self.vectors[:0]
+    near = (self.vectors[:0] if exclude is None else self.vectors[np.flatnonzero(exclude)]) @ q.T # (excluded, q)
     self.graph.set_ef(max(self.ef, k))
     for i, v in enumerate(q):
         found = self._walk(v, k, allowed) if k <= len(self) else None
-        if found is not None:
-            s = self.vectors[found] @ v
-            order = np.lexsort((found, -s))
-            ids[i], sims[i] = found[order], s[order]
-        if found is None or (gone @ v > sims[i, -1]).sum() > k: ids[i:i+1], sims[i:i+1] = self._exact.search(v[None], k, exclude)
+        if found is not None: ids[i], sims[i] = topk(self.vectors[found] @ v, k, found)
+    again = np.flatnonzero((ids[:, -1] < 0) | ((near > sims[:, -1]).sum(0) > k))
+    if len(again): ids[again], sims[again] = self._exact.search(q[again], k, exclude)
     return ids, sims
 
 # %% ../nbs/02_index.ipynb #8b4e9dbc

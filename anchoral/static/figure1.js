@@ -7,7 +7,7 @@ const STYLE = `
 .anchoral-figure1 svg.plane { width: 100%; background: #fff; border: 1px solid #bbb; border-radius: 3px; }
 .anchoral-figure1 .controls { display: flex; gap: 10px; align-items: center; margin: 8px 0; }
 .anchoral-figure1 .controls input { flex: 1; }
-.anchoral-figure1 button, .anchoral-figure1 select { font: inherit; padding: 3px 10px; }
+.anchoral-figure1 button, .anchoral-figure1 select { font: inherit; color: inherit; background: transparent; border: 1px solid #999; border-radius: 3px; padding: 3px 10px; }
 .anchoral-figure1 .says { min-height: 3em; }
 .anchoral-figure1 .key { display: flex; flex-wrap: wrap; gap: 4px 16px; margin-top: 6px; }
 .anchoral-figure1 .key svg { vertical-align: -3px; margin-right: 4px; background: #fff; }
@@ -59,7 +59,8 @@ function plane(box, data) {
     for (const line of frame.lines) path(line, { stroke: run.colour, "stroke-width": 2 });
     const rare = labelled.filter(i => data.truth[i]).length;
     const said = `${run.label}, iteration ${t}: ${labelled.length} labelled, ${rare} of them of the minority; ${frame.found} of ${data.clusters} clusters known. `
-      + (frame.query.length ? `Asks about ${frame.query.length} of ${inside ? inside.size : data.points.length - labelled.length} it may choose from${frame.anchors.length ? `, near ${frame.anchors.length} anchors` : ""}.` : "Asks no more.");
+      + (frame.query.length ? `Asks about ${frame.query.length} of ${inside ? inside.size : data.points.length - labelled.length} it may choose from${frame.anchors.length ? `, near ${frame.anchors.length} anchors` : ""}.` : "Asks no more.")
+      + (frame.lines.length ? "" : " No boundary in sight: the model calls everything one class.");
     root.setAttribute("aria-label", said);
     return said;
   };

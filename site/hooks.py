@@ -1,0 +1,193 @@
+"""Notebooks to pages: what a reader sees of a notebook, as Markdown; one page per module for the API; every figure; formulas as MathML."""
+import base64
+import html
+import inspect
+import json
+import os
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import unquote
+
+from markdown.extensions.toc import slugify
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parents[1]
+NBS = ROOT/"nbs"
+sys.path.insert(0, str(ROOT))
+SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", "Experiments": "experiments", "Benchmarks": "benchmarks"}
+FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
+         "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions", "teaching-plan"]}
+
+
+def notebooks():
+    "Page -> notebook, in reading order."
+    own = [p for p in sorted(NBS.glob("[0-9]*.ipynb"))]
+    rest = [p for folder in SECTIONS.values() for p in sorted((NBS/folder).glob("*.ipynb"))]
+    return {str(p.relative_to(NBS).with_suffix(".md")): p for p in [NBS/"index.ipynb", *own, *rest]}
+
+
+def cells(path): return json.loads(path.read_text(encoding="utf-8"))["cells"]
+def text(source): return source if isinstance(source, str) else "".join(source)
+def title(path): return re.match(r"#\s+(.+)", text(cells(path)[0]["source"]))[1].strip()
+
+
+def link(target, notebook):
+    "A link in a notebook as one on the site; None where what it points to has no page."
+    if re.match(r"[a-z]+:", target): return target
+    path, _, anchor = target.partition("#")
+    anchor = slugify(unquote(anchor).replace("-", " "), "-") # Jupyter names a heading by its words, the site by its slug
+    if not path: return f"#{anchor}"
+    there = (notebook.parent/path).resolve()
+    page = str(Path(os.path.relpath(there, NBS)).with_suffix(".md"))
+    here = notebook.relative_to(NBS).parent
+    if there.suffix == ".ipynb" and page in notebooks(): return os.path.relpath(page, here) + (f"#{anchor}" if anchor else "")
+    if there.parent in (ROOT/"figures", notebook.parent) and there.suffix in (".png", ".pdf", ".csv", ".tex") and there.exists():
+        return os.path.relpath(Path("figures")/there.name if there.parent == ROOT/"figures" else here/there.name, here)
+    return None
+
+
+def links(markdown, notebook):
+    "Links rewritten, outside of code; a link to a file that has no page becomes its text."
+    def one(m):
+        target = link(m[3], notebook)
+        return f"{m[1]}[{m[2]}]({target})" if target else f"`{m[2]}`" if not m[1] else ""
+    hidden = []
+    def keep(m): hidden.append(m[0]); return f"\x01{len(hidden) - 1}\x02"
+    out = re.sub(r"```.*?```|`[^`\n]*`", keep, markdown, flags=re.S)
+    out = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", one, out)
+    out = re.sub(r'(src|href)="([^"]+)"', lambda m: f'{m[1]}="{link(m[2], notebook) or m[2]}"', out)
+    return re.sub(r"\x01(\d+)\x02", lambda m: hidden[int(m[1])], out)
+
+
+def block(body, kind=""):
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", body)), default=0))
+    return f"{fence}{kind}\n{body.rstrip()}\n{fence}"
+
+
+def output(out, name, files, alt):
+    "One output of a cell."
+    data = out.get("data", {"text/plain": out.get("text", "")})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            file = f"{name}.{kind[6:]}"
+            files[file] = base64.b64decode(text(data[kind]))
+            return f"![{alt}]({Path(file).parent.name}/{Path(file).name})"
+    if "text/markdown" in data: return text(data["text/markdown"])
+    if "text/html" in data:
+        body = re.sub(r"<style.*?</style>|<script.*?</script>", "", text(data["text/html"]), flags=re.S)
+        return "\n".join(line.strip() for line in body.replace(' border="1"', "").splitlines() if line.strip())
+    return block(re.sub(r"\x1b\[[0-9;]*m", "", text(data.get("text/plain", ""))), "text")
+
+
+def page(notebook, files):
+    "A notebook as Markdown; its pictures go into `files`."
+    from anchoral.explore import figure1_html
+    out, where, heading = [], notebook.relative_to(NBS).with_suffix(""), ""
+    for n, c in enumerate(cells(notebook)):
+        source = text(c["source"])
+        if c["cell_type"] == "markdown":
+            heading = (re.findall(r"^#+\s+(.+)", source, re.M) or [heading])[-1]
+            out.append(links(source, notebook).replace("<!-- figure1 -->", "\x03"))
+        if c["cell_type"] != "code": continue
+        shown = "\n".join(line for line in source.splitlines() if not re.match(r"#\||%", line)).strip()
+        if shown and notebook.stem != "index" and not re.search(r"^#\|\s*hide", source, re.M): out.append(block(shown, "python"))
+        made = [output(o, f"{where}_files/{n}-{k}", files, f"Output of the code above: {heading}".replace("[", "").replace("]", "")) for k, o in enumerate(c["outputs"]) if o["output_type"] != "error"]
+        made = [links(m, notebook) for m in made if m.strip() not in ("", "```text\n\n```")]
+        if made and notebook.stem == "index": out += made
+        elif made: out.append('<div class="output" markdown="1">\n\n' + "\n\n".join(made) + "\n\n</div>")
+    return "\n\n".join(out).replace("\x03", figure1_html() if any("\x03" in o for o in out) else "")
+
+
+def api(name):
+    "A module's page: every public function with its parameters and what is written beside them."
+    from fastcore.docments import docments
+    module = import_module(f"anchoral.{name}")
+    out = [f"# anchoral.{name}", f"> {(module.__doc__ or '').strip()}"]
+    for thing in module.__all__:
+        value = getattr(module, thing, None)
+        if inspect.getmodule(value) is not module or not (inspect.isclass(value) or inspect.isfunction(value)): continue
+        methods = [(f"{thing}.{k}", f) for k, f in vars(value).items() if inspect.isclass(value) and inspect.isfunction(f) and not k.startswith("_")]
+        for title_, f in [(thing, value), *methods]: out.append(entry(title_, f, docments, 2 if f is value else 3))
+    return "\n\n".join(out)
+
+
+def entry(title_, f, docments, level):
+    try: s = inspect.signature(f)
+    except (ValueError, TypeError): s = inspect.Signature()
+    signature = str(s)
+    if len(signature) > 80: signature = "(\n" + "".join(f"    {p},\n" for p in s.parameters.values()) + ")" + ("" if s.return_annotation is s.empty else f" -> {inspect.formatannotation(s.return_annotation)}")
+    signature = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>|<function (\w+)[^>]*>", lambda m: m[1] or "...", signature)
+    lines = [f"{'#' * level} {title_} {{ #{title_} }}", block(f"{title_}{signature}", "python"), inspect.cleandoc(f.__doc__ or "")]
+    try: rows = {k: v for k, v in docments(f, full=True).items() if v.get("docment") and k not in ("self", "return")}
+    except Exception: rows = {}
+    cell = lambda v: str(v).replace("|", "\\|").replace("\n", " ")
+    if rows: lines.append("| parameter | default | |\n|---|---|---|\n" + "\n".join(f"| `{k}` | {'' if v['default'] is inspect.Parameter.empty else '`' + cell(repr(v['default'])) + '`'} | {cell(v['docment'])} |" for k, v in rows.items()))
+    return "\n\n".join(line for line in lines if line)
+
+
+def figures():
+    "Every figure and table of the repository."
+    from PIL import Image
+    out = ["# Figures and tables", "> Everything in `figures`, drawn from the saved results by `make figures`; experiments never draw, and figures never train"]
+    for png in sorted((ROOT/"figures").glob("*.png")):
+        about = Image.open(png).text.get("Description", "")
+        also = "".join(f" · [{kind.upper()}](figures/{png.stem}.{kind})" for kind in ("pdf",) if png.with_suffix(f".{kind}").exists())
+        out.append(f"## {png.stem}\n\n![{about or png.stem}](figures/{png.name})\n\n[PNG](figures/{png.name}){also}")
+    for table in sorted((ROOT/"figures").glob("*.html")):
+        body = re.search(r"<table.*</table>", table.read_text(encoding="utf-8"), re.S)
+        also = " · ".join(f"[{kind.upper()}](figures/{table.stem}.{kind})" for kind in ("csv", "tex") if table.with_suffix(f".{kind}").exists())
+        if body: out.append(f'## {table.stem}, table\n\n<div class="output">\n' + "\n".join(line.strip() for line in body[0].splitlines() if line.strip()) + f"\n</div>\n\n{also}")
+    return "\n\n".join(out)
+
+
+def modules(): return [re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8"))[1] for p in sorted(NBS.glob("[0-9]*.ipynb"))]
+
+
+def on_config(config):
+    "The navigation, from the notebooks' titles."
+    pages = notebooks()
+    sections = {name: [(title(p), k) for k, p in pages.items() if Path(k).parent.name == folder] for name, folder in SECTIONS.items()}
+    for name, first in FIRST.items(): sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
+    library = [{f"{Path(k).stem[:2]} {title(p)}": k} for k, p in pages.items() if k[0].isdigit()]
+    config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library}, *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),
+                  {"Figures": "figures.md"}, {"API": [{"Modules": "api/modules.md"}, *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]}]
+    return config
+
+
+def on_files(files, config):
+    "The pages and pictures, none of which is kept in the repository."
+    made = {}
+    for name, notebook in notebooks().items(): made[name] = page(notebook, made)
+    for m in modules(): made[f"api/{m}.md"] = api(m)
+    made["api/modules.md"] = "# Modules\n\n> One page per module, in reading order\n\n" + "\n".join(f"- [anchoral.{m}]({m}.md): {(import_module(f'anchoral.{m}').__doc__ or '').strip()}" for m in modules())
+    made["figures.md"] = figures()
+    for f in sorted((ROOT/"figures").iterdir()):
+        if f.suffix in (".png", ".pdf", ".csv", ".tex"): made[f"figures/{f.name}"] = f.read_bytes()
+    for f in NBS.rglob("*.png"):
+        if ".ipynb_checkpoints" not in f.parts: made[str(f.relative_to(NBS))] = f.read_bytes()
+    for name, content in made.items(): files.append(File.generated(config, name, content=content))
+    return files
+
+
+def mathml(tex, display):
+    from latex2mathml.converter import convert
+    return convert(tex, display="block" if display else "inline")
+
+
+def on_page_content(content, page, **kwargs):
+    "Formulas as MathML: every browser draws it, without a script or a font from elsewhere."
+    inline = lambda text: re.sub(r"\\\((.*?)\\\)", lambda m: mathml(html.unescape(m[1]), False), text, flags=re.S)
+    def headings(items):
+        for item in items:
+            item.title = inline(item.title)
+            headings(item.children)
+    headings(page.toc.items)
+    content = re.sub(r'<span class="arithmatex">(.*?)</span>', lambda m: inline(m[1]), content, flags=re.S)
+    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', lambda m: mathml(html.unescape(m[1]).strip(), True), content, flags=re.S)
+
+
+def on_post_page(output, page, config):
+    "What the theme would fetch from elsewhere when a page is opened without a server is kept beside the pages."
+    return output.replace("https://unpkg.com/iframe-worker/shim", "../" * page.url.count("/") + "iframe-worker.js")

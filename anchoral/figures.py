@@ -592,7 +592,7 @@ def table2(
     df = one_setting(select(check(df, needed), learner=learner, strategy=strategy))
     return pd.concat([_block(rows) for _, rows in df.groupby("task")], ignore_index=True).assign(source=source)
 
-# %% ../nbs/09_figures.ipynb #b3ef689a
+# %% ../nbs/09_figures.ipynb #456fa070
 PAPER_TASKS = ["amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus"]
 
 def published(
@@ -611,7 +611,9 @@ def published(
     wide = wide.astype({c: float for c in wide if not c.endswith("_text")}).reset_index()
     out = wide.assign(source="paper", task=wide["dataset"], learner="finetune", variant=wide["filter"].mask(wide["strategy"] == "random", "random"))
     for p in ("", "matched_"):
-        out[f"{p}iterations"] = (out[f"{p}budget"] - 100) / 25
+        least = np.ceil(out[f"{p}majority_median"])  # an area is at most the number of iterations
+        out[f"{p}iterations"] = np.maximum((out[f"{p}budget"] - 100) / 25, least)
+        if p: out[f"{p}iterations"] = out.groupby(["task", "model", f"{p}budget"])[f"{p}iterations"].transform("max")
         for c in ("majority", "minority"): out[f"{p}{c}_per_iteration"] = out[f"{p}{c}_median"] / out[f"{p}iterations"]
     out = _against_anchoral(out, ["task", "model"] if strategy else ["task", "model", "strategy"])
     place = [out["variant"].map(list(METHODS).index), out["strategy"].map(list(STRATEGY).index), out["model"], out["task"].map(PAPER_TASKS.index)]

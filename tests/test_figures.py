@@ -216,6 +216,8 @@ def test_the_papers_rows():
     deberta = F.print_table2(F.published("DeBERTa-base", "entropy")).set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
     assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
     everything = F.published()
+    assert (everything[[c for c in everything if c.endswith("per_iteration")]].max() <= 1).all()
+    assert (everything.iterations * 25 + 100 - everything.budget).between(0, 50).all() and (everything.matched_iterations * 25 + 100 - everything.matched_budget).between(0, 50).all()
     assert len(everything) == 76 and everything.time_ratio[(everything.variant == "anchoral")].eq(1).all()
     with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published("BERT-large")
     three = F.print_table3(F.published3())

@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
-.PHONY: help env reproduce figures notebooks readme site test hooks clean
+.PHONY: help env reproduce figures notebooks readme site browser test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables"
 	@echo "make figures     figures and tables from the results in the repository"
@@ -55,7 +55,12 @@ site: env
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict --quiet -f site/mkdocs.yml
 	@echo "Open _docs/index.html; it needs no network and no server."
 
-test: env
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing Chromium, with which some tests look at pages."; apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y chromium fonts-dejavu-core >/dev/null; \
+	else echo "No Chromium found: the tests that look at pages are skipped. To run them: sudo apt-get install chromium"; fi
+
+test: env browser
 	$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 	@git diff --exit-code --no-ext-diff --stat -- nbs anchoral || { echo "Notebooks were not clean or anchoral/ was out of step: commit what nbdev-export and nbdev-clean changed."; exit 1; }
 	$(BIN)/ruff check .

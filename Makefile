@@ -44,7 +44,7 @@ figures/.rendered: results/quick.parquet results/offline.parquet results/ablatio
 	@touch $@
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb
 	$(BIN)/nbdev-clean
 
 readme: env

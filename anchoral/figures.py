@@ -642,7 +642,7 @@ def _auc(t, column):
         out.append(pm(m, i, 1 if s == "paper" or m >= 100 else 2) + known)
     return out
 
-# %% ../nbs/09_figures.ipynb #de032382
+# %% ../nbs/09_figures.ipynb #2a9e52bc
 def _times(t):
     "Selection time in minutes, in the paper's one digit for the paper's rows; its 6h as it is."
     d = {s: 1 if s == "paper" else _digits(rows["time_median"]) for s, rows in t.groupby("source")}
@@ -660,6 +660,7 @@ def _matched(t, group):
     return {("Budget-Matched", "Budget"): budget} | {
         ("Budget-Matched", c.title()): ["" if s else v for s, v in zip(same, _auc(t, f"matched_{c}"))] for c in ("majority", "minority")}
 
+# %% ../nbs/09_figures.ipynb #8d21e50b
 def print_table2(
     numbers:pd.DataFrame,  # From `table2` and `published`, concatenated
 ):  # The same rows as text, with two levels of columns
@@ -769,7 +770,7 @@ def save(
         for kind, metadata in about.items():
             with atomic(out / f"{name}.{kind}") as tmp: fig.savefig(tmp, format=kind, dpi=200, metadata=metadata)
 
-# %% ../nbs/09_figures.ipynb #ce08fb4b
+# %% ../nbs/09_figures.ipynb #5e2acdf6
 _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Γ": r"$\Gamma$", "–": "--", "·": r"$\cdot$"}
 
@@ -793,6 +794,7 @@ def spans(df, stub):
             out[first, j] += 1
     return out
 
+# %% ../nbs/09_figures.ipynb #36534c6e
 def to_tex(df, title="", note="", stub=0):
     "The table as LaTeX, for the packages booktabs and colortbl."
     names, runs, grouped = _heads(df)

@@ -58,7 +58,7 @@ def draw_world(
     start = np.concatenate([rng.choice(np.flatnonzero(groups == -1), world.majority, replace=False), rng.choice(np.flatnonzero(groups == 0), world.known, replace=False)])
     return Plane(points, vectors, (groups >= 0).astype(np.int64), groups, np.sort(start))
 
-# %% ../nbs/17_plane.ipynb #dad24f26
+# %% ../nbs/17_plane.ipynb #c427a06b
 @dataclass(frozen=True, eq=False)
 class Frame:
     "One iteration, for drawing."
@@ -71,6 +71,7 @@ class Frame:
     bias:float
     found:int              # Minority clusters with a labelled instance
 
+# %% ../nbs/17_plane.ipynb #0ff2347c
 def frames(
     plane:Plane,
     filter="anchoral",      # Name in `FILTERS`, or a filter

@@ -64,6 +64,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'anchoral.annotate.Session.restore': ('annotate.html#session.restore', 'anchoral/annotate.py'),
                                    'anchoral.annotate.Session.retry': ('annotate.html#session.retry', 'anchoral/annotate.py'),
                                    'anchoral.annotate.Session.say': ('annotate.html#session.say', 'anchoral/annotate.py'),
+                                   'anchoral.annotate.Session.settle': ('annotate.html#session.settle', 'anchoral/annotate.py'),
                                    'anchoral.annotate.Session.skip': ('annotate.html#session.skip', 'anchoral/annotate.py'),
                                    'anchoral.annotate.Session.undo': ('annotate.html#session.undo', 'anchoral/annotate.py'),
                                    'anchoral.annotate.Session.view': ('annotate.html#session.view', 'anchoral/annotate.py'),

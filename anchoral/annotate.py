@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'COLUMNS', 'STATIC', 'WINDOW', 'MOST', 'Batch', 'Answer', 'Book', 'read_log', 'append_line', 'Session',
            'fresh', 'choose', 'save_frame', 'annotate', 'hear', 'strata', 'draw_audit', 'estimate', 'stops']
 
-# %% ../nbs/15_annotate.ipynb #fae3df92
+# %% ../nbs/15_annotate.ipynb #b1044cb5
 import json, os, threading, time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
-from .data import Task, _frame, atomic, digest, lookup
+from .data import Task, _frame, _names, atomic, digest, lookup
 from .loop import ActiveLearner
 
 # %% ../nbs/15_annotate.ipynb #d693a4d1
@@ -183,7 +183,7 @@ class Session:
         _OPEN[self.folder] = self
         self._go()
 
-# %% ../nbs/15_annotate.ipynb #6964a97b
+# %% ../nbs/15_annotate.ipynb #f62da759
 @patch
 def _check(self:Session):
     "Refuse what could not work, before anything is written."
@@ -191,6 +191,7 @@ def _check(self:Session):
     if len(task.texts) != n: raise ValueError(f"the task has {len(task.texts)} texts but the learner reads {n} instances; encode the task's texts, all of them and in their order")
     if task.n_classes != state.n_classes or set(task.minority) != set(state.minority): raise ValueError(f"the task has {task.n_classes} classes, minority {tuple(task.minority)}, and the ActiveLearner {state.n_classes}, minority {tuple(state.minority)}; they must agree")
     if not isinstance(self.query_size, (int, np.integer)) or self.query_size < 1: raise ValueError(f"query_size must be a whole number of at least 1, got {self.query_size!r}")
+    if state.history: raise ValueError(f"the ActiveLearner was told {len(self.al.labelled)} labels already, and a session begins with what is in the task: give it a new one, and the labels by load()")
     self._facts()
     if self.ahead not in (0, 1): raise ValueError(f"ahead must be 0 (wait for the model) or 1 (a batch from the model before), got {self.ahead!r}")
 
@@ -254,7 +255,7 @@ def close(self:Session):
     if _OPEN.get(self.folder) is self: del _OPEN[self.folder]
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #82b590d5
+# %% ../nbs/15_annotate.ipynb #dc88c127
 @patch
 def _go(self:Session):
     "Ask for the next batch in a thread of its own, if one is needed."
@@ -279,7 +280,7 @@ def _work(self:Session, job):
         except OSError as e: error = f"{type(e).__name__}: {e}"
         self.error, self._busy = error, False
         self._mark()
-    self._go()
+        self._go()
     self._tell_all()
 
 # %% ../nbs/15_annotate.ipynb #d7c82678
@@ -396,7 +397,7 @@ def restore(self:Session, ids):
         if i not in self.book.answers or self.book.answers[i].label is not None: raise ValueError(f"text {i} was not skipped; skipped are {self.skipped}")
     self._step(do="restore", ids=ids)
 
-# %% ../nbs/15_annotate.ipynb #1bc8b912
+# %% ../nbs/15_annotate.ipynb #8a981d19
 @property
 def _labels(self) -> dict:
     "Id to class, of everything labelled."
@@ -416,6 +417,15 @@ def wait(self:Session,
     if self.error: raise RuntimeError(f"choosing the next batch failed, and every answer is safe: {self.error}; mend the cause and call session.retry()")
     if not done: raise TimeoutError(f"no text after {seconds:g} s; the model is still training")
     return self._mark()
+
+@patch
+def settle(self:Session,
+    seconds:float=60, # At most so long
+):
+    "Wait until no batch is being chosen; a person has no need to, a script that looks at the queue has."
+    with self.changed:
+        if not self.changed.wait_for(lambda: not self._busy, seconds): raise TimeoutError(f"still choosing after {seconds:g} s")
+    return self
 
 @patch
 def retry(self:Session):
@@ -445,7 +455,7 @@ def export(self:Session, path) -> Path:
     "Write `frame()` to CSV or Parquet."
     return save_frame(self.frame(), path)
 
-# %% ../nbs/15_annotate.ipynb #062bb13d
+# %% ../nbs/15_annotate.ipynb #a42cabf0
 def _cell(value):
     "A cell of a table as a plain value, None where it is empty."
     if value is None or pd.isna(value) or value == "": return None
@@ -460,7 +470,7 @@ def _row(self:Session, row, ids) -> tuple:
     if not 0 <= int(i) < len(self.task.texts): raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
     number = lambda k, f: None if (v := _cell(row.get(k))) is None else f(float(v))
     facts = {k: number(k, float) for k in ("seconds", "wait", "score", "similarity")} | dict(anchor=number("anchor", int), time=_cell(row.get("time")) or "", peeked=str(row.get("peeked")) == "True")
-    by, iteration = _cell(row.get("by")) or "file", number("iteration", int)
+    by, iteration, label = _cell(row.get("by")) or "file", number("iteration", int), None if label is None else _names([label])[0]
     return int(i), asdict(Answer(self._class(label), lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0, -1 if iteration is None else iteration, **facts))
 
 @patch

@@ -53,11 +53,12 @@ def links(markdown, notebook):
     def one(m):
         target = link(m[3], notebook)
         return f"{m[1]}[{m[2]}]({target})" if target else f"`{m[2]}`" if not m[1] else ""
-    hidden = []
+    hidden, markdown = [], re.sub(r"^(>.*\n)\n(?=>)", r"\1\n<!-- -->\n\n", markdown, flags=re.M) # two quotations stay two
     def keep(m): hidden.append(m[0]); return f"\x01{len(hidden) - 1}\x02"
     out = re.sub(r"```.*?```|`[^`\n]*`", keep, markdown, flags=re.S)
     out = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", one, out)
     out = re.sub(r'(src|href)="([^"]+)"', lambda m: f'{m[1]}="{link(m[2], notebook) or m[2]}"', out)
+    out = re.sub(r"^(?!\s*(?:[-*+]|\d+\.)\s|[>#|<\s])(.+\n)(?=(?:[-*+]|\d+\.)\s)", r"\1\n", out, flags=re.M) # a list begins after an empty line
     return re.sub(r"\x01(\d+)\x02", lambda m: hidden[int(m[1])], out)
 
 

@@ -45,14 +45,6 @@ def session(tmp_path):
     s.close()
 
 
-def settle(s):
-    "Wait until no thread is at work."
-    deadline = time.time() + 30
-    while (s._busy or (s._thread and s._thread.is_alive())) and time.time() < deadline: time.sleep(.001)
-    assert not s._busy
-    return s
-
-
 def label(s, n):
     for _ in range(n):
         i = s.wait()
@@ -125,7 +117,7 @@ class Person(RuleBasedStateMachine):
     @rule(settled=st.booleans(), torn=st.booleans())
     def reopen(self, settled, torn):
         "Settled, the session is found as it was; otherwise with the same labels and the same text, and a thread's batch may have come in."
-        if settled: settle(self.s)
+        if settled: self.s.settle()
         before, was = state(self.s), self.s.current
         self.s.close()
         if torn:
@@ -160,16 +152,16 @@ def test_cut_off_anywhere_asks_the_same(tmp_path, ahead):
     "The log cut after any event and opened again leads to the labels and batches of the session that was never cut."
     whole = begin(tmp_path/"whole", ahead=ahead)
     label(whole, 25)
-    settle(whole).close()
+    whole.settle().close()
     lines = (tmp_path/"whole/log.jsonl").read_bytes().splitlines(keepends=True)
     want = [(b.kind, b.ids, b.iteration) for b in whole.book.batches]
-    for at in range(0, len(lines), 3):
+    for at in range(0, len(lines), 5):
         folder = tmp_path/f"{ahead}-{at}"
         folder.mkdir()
         (folder/"log.jsonl").write_bytes(b"".join(lines[:at]))
         s = begin(folder, ahead=ahead)
         label(s, 25 - len(s.labels))
-        settle(s).close()
+        s.settle().close()
         assert s.labels == whole.labels and [(b.kind, b.ids, b.iteration) for b in s.book.batches] == want, at
 
 
@@ -183,13 +175,13 @@ def test_speed_of_the_person_does_not_matter(tmp_path):
     b = Session(parts(learner=Slow(2, (1,))), task(), tmp_path/"b", query_size=4)
     for s in (a, b):
         label(s, 30)
-        settle(s).close()
+        s.settle().close()
     assert a.labels == b.labels and [x.ids for x in a.book.batches] == [x.ids for x in b.book.batches]
 
 
 def test_each_batch_comes_from_the_model_before(session):
     label(session, 30)
-    settle(session)
+    session.settle()
     model = [(n, b) for n, b in enumerate(session.book.batches) if b.kind == "model"]
     assert len(model) > 3
     for (n, b), (m, c) in zip(model[1:], model[2:]):  # after the first two, which share the first model
@@ -248,7 +240,7 @@ def test_damage_is_named(tmp_path, session):
 
 def test_full_disk_changes_nothing(session, monkeypatch):
     i = session.wait()
-    settle(session)
+    session.settle()
     before, size = state(session), (session.folder/"log.jsonl").stat().st_size
     def full(fd): raise OSError(28, "No space left on device")
     monkeypatch.setattr("os.fsync", full)
@@ -334,6 +326,20 @@ def test_a_session_belongs_to_its_pool(session, tmp_path):
     with pytest.raises(ValueError, match="query_size"): begin(tmp_path/"x", query_size=0)
     with pytest.raises(ValueError, match="119 texts"): Session(parts(), Task("toy", TEXTS[1:], np.full(119, -1), ("other", "rare"), (1,)), tmp_path/"x")
     assert not (tmp_path/"x").exists()
+
+
+def test_numbers_are_names(tmp_path):
+    "In a table a label 1 is the class called 1, wherever that class stands."
+    t = Task("toy", TEXTS, np.full(120, -1), ("1", "2"), (1,))
+    s = Session(parts(), t, tmp_path/"s")
+    assert s.load(pd.DataFrame(dict(id=[3, 4, 5], label=[1, 2, 1.0]))) == 3 and s.labels == {3: 0, 4: 1, 5: 0}
+    s.close()
+
+
+def test_labels_told_elsewhere_are_not_lost_silently(tmp_path):
+    al = parts()
+    al.tell([1, 2], [0, 1])
+    with pytest.raises(ValueError, match="told 2 labels already"): Session(al, task(), tmp_path/"s")
 
 
 def test_nothing_left(tmp_path):
@@ -452,7 +458,7 @@ def test_intervals_hold_what_they_promise():
     truth = rng.random(4000) < scores ** 1.5  # a model that is over-confident
     want = dict(prevalence=truth.mean(), precision=truth[scores >= .5].mean(), recall=truth[scores >= .5].sum() / truth.sum())
     inside = []
-    for s in range(120):
+    for s in range(80):
         d = draw_audit(scores, np.arange(4000), 120, np.random.default_rng(s))
         e = estimate(d.assign(rare=truth[d.id]), draws=1500)
         inside.append([e.low[k] <= v <= e.high[k] for k, v in want.items()])

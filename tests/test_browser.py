@@ -33,67 +33,69 @@ annotate.render({ model: window.model, el: document.getElementById("here") });
 """
 
 
-@pytest.fixture
-def widget():
-    "The module on a blank page; `sent` is what it sends to the kernel."
+@pytest.fixture(scope="class")
+def blank():
+    "One browser for the tests of the module."
     with page() as (tab, wrong):
         files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script type="module" src="/test.js"></script>'),
                  "/test.js": ("text/javascript", STAND_IN % json.dumps(VIEW)), "/annotate.js": ("text/javascript", (STATIC/"annotate.js").read_text())}
         tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "", r.request.url))][0], body=files[p][1]))
-        tab.goto("http://127.0.0.1/")
-        tab.get_by_role("group", name="Annotator").wait_for()
-        yield tab
-        assert not wrong
+        yield tab, wrong
+
+
+@pytest.fixture
+def tab(blank):
+    "The module on a blank page; `sent` is what it sends to the kernel."
+    tab, wrong = blank
+    tab.goto("http://127.0.0.1/")
+    tab.get_by_role("group", name="Annotator").wait_for()
+    yield tab
+    assert not wrong
 
 
 def sent(tab): return tab.evaluate("window.sent")
 
 
-def test_widget_sends_what_was_seen(widget):
-    "Texts are text, a key and a button say the same, fast keys and repeats are dropped, keys do not leak into JupyterLab."
-    tab = widget
-    assert tab.locator(".text").inner_text() == "<b>not bold</b>" and tab.locator(".text b").count() == 0
-    tab.get_by_role("button", name="rare").click()
-    assert sent(tab) == [dict(do="answer", label=1, id=7, seq=0)]
-    for key in ("2", "1", "d", "d"): tab.keyboard.press(key)  # the kernel has not answered yet
-    assert len(sent(tab)) == 1
-    tab.evaluate("set({seq: 1, id: 8, text: 'next', labels: [1]}); tell({do: 'heard', seq: 1})")
-    assert "rare: 1 found" in tab.locator(".foot").inner_text() and "next text after" in tab.locator(".waited").inner_text()
-    tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true}))")
-    assert len(sent(tab)) == 1
-    tab.keyboard.press("1")
-    assert sent(tab)[1] == dict(do="answer", label=0, id=8, seq=1) and tab.evaluate("window.leaked") == 0
-    tab.evaluate("tell({do: 'heard', seq: 1})")
-    tab.keyboard.press("s")
-    assert sent(tab)[2] == dict(do="answer", label=None, id=8, seq=1)
+class TestWidget:
+    def test_sends_what_was_seen(self, tab):
+        "Texts are text, a key and a button say the same, fast keys and repeats are dropped, keys do not leak into JupyterLab."
+        assert tab.locator(".text").inner_text() == "<b>not bold</b>" and tab.locator(".text b").count() == 0
+        tab.get_by_role("button", name="rare").click()
+        assert sent(tab) == [dict(do="answer", label=1, id=7, seq=0)]
+        for key in ("2", "1", "d", "d"): tab.keyboard.press(key)  # the kernel has not answered yet
+        assert len(sent(tab)) == 1
+        tab.evaluate("set({seq: 1, id: 8, text: 'next', labels: [1]}); tell({do: 'heard', seq: 1})")
+        assert "rare: 1 found" in tab.locator(".foot").inner_text() and "next text after" in tab.locator(".waited").inner_text()
+        tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true}))")
+        assert len(sent(tab)) == 1
+        tab.keyboard.press("1")
+        assert sent(tab)[1] == dict(do="answer", label=0, id=8, seq=1) and tab.evaluate("window.leaked") == 0
+        tab.evaluate("tell({do: 'heard', seq: 1})")
+        tab.keyboard.press("s")
+        assert sent(tab)[2] == dict(do="answer", label=None, id=8, seq=1)
 
+    def test_shows_the_model_only_when_asked(self, tab):
+        assert tab.locator(".thinks").inner_text() == ""
+        tab.keyboard.press("Tab")
+        tab.keyboard.press("m")
+        assert sent(tab) == [dict(do="peek", id=7, seq=0)]
+        tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
+        assert "rare 75 %" in tab.locator(".thinks").inner_text() and "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
+        tab.evaluate("set({seq: 1, id: 8})")
+        assert tab.locator(".thinks").inner_text() == ""
 
-def test_widget_shows_the_model_only_when_asked(widget):
-    tab = widget
-    assert tab.locator(".thinks").inner_text() == ""
-    tab.keyboard.press("Tab")
-    tab.keyboard.press("m")
-    assert sent(tab) == [dict(do="peek", id=7, seq=0)]
-    tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
-    assert "rare 75 %" in tab.locator(".thinks").inner_text() and "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
-    tab.evaluate("set({seq: 1, id: 8})")
-    assert tab.locator(".thinks").inner_text() == ""
+    def test_waits_and_says_so(self, tab):
+        tab.evaluate("set({seq: 1, id: null, waiting: true, text: ''})")
+        assert "choosing the next batch" in tab.locator(".text").inner_text() and "waiting for the model" in tab.locator(".waited").inner_text()
+        tab.keyboard.press("1")
+        tab.get_by_role("button", name="rare").click(force=True)
+        assert sent(tab) == []
+        tab.evaluate("set({waiting: false, message: 'Nothing left to ask: every text has an answer.'})")
+        assert "Nothing left" in tab.locator(".text").inner_text()
 
-
-def test_widget_waits_and_says_so(widget):
-    tab = widget
-    tab.evaluate("set({seq: 1, id: null, waiting: true, text: ''})")
-    assert "choosing the next batch" in tab.locator(".text").inner_text() and "waiting for the model" in tab.locator(".waited").inner_text()
-    tab.keyboard.press("1")
-    tab.get_by_role("button", name="rare").click(force=True)
-    assert sent(tab) == []
-    tab.evaluate("set({waiting: false, message: 'Nothing left to ask: every text has an answer.'})")
-    assert "Nothing left" in tab.locator(".text").inner_text()
-
-
-def test_widget_says_when_the_kernel_is_gone(widget):
-    widget.get_by_role("button", name="rare").click()
-    widget.get_by_text("No answer from the kernel").wait_for(timeout=8000)
+    def test_says_when_the_kernel_is_gone(self, tab):
+        tab.get_by_role("button", name="rare").click()
+        tab.get_by_text("No answer from the kernel").wait_for(timeout=8000)
 
 
 NOTEBOOK = """
@@ -129,10 +131,13 @@ def lab(tmp_path):
     env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")}
     work = tmp_path/"work"
     work.mkdir()
+    quiet = home/"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(NOTEBOOK).strip())], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3"))), work/"annotate.ipynb")
     with open(tmp_path/"lab.log", "w") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
-                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env, stdout=log, stderr=log)
+                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env, stdout=log, stderr=log)
     try:
         for _ in range(300):
             try:
@@ -182,7 +187,7 @@ def test_annotator_in_jupyterlab(lab):
     with page() as (tab, wrong):
         annotator = open_annotator(tab, url)
         took = [give(tab, annotator, how) for how in ["mouse"] * 5 + ["keyboard"] * 5]
-        assert len(book(work)[0]) == 10 and max(took) < 1, took
+        assert len(book(work)[0]) == 10 and sorted(took)[8] < 1, took  # one may coincide with anything else the machine does
         tab.keyboard.press("u")
         tab.wait_for_function("document.querySelector('.anchoral-annotate').textContent.includes('9 labelled')")
         shown, (labels, queue) = annotator.locator(".text").inner_text(), book(work)
@@ -201,4 +206,33 @@ def test_annotator_in_jupyterlab(lab):
         assert book(work) == (labels, queue)
         give(tab, annotator, "mouse")
         assert len(book(work)[0]) == 10
-        if shot := os.environ.get("ANCHORAL_SHOT"): annotator.screenshot(path=shot)
+        if shot := os.environ.get("ANCHORAL_SHOT"): picture(tab, annotator, shot)
+
+
+def picture(tab, annotator, path):
+    "The picture in the tutorial: ANCHORAL_SHOT=nbs/tutorials/annotator.png pytest tests/test_browser.py -k jupyterlab"
+    for _ in range(15): give(tab, annotator, "keyboard")
+    tab.keyboard.press("m")
+    annotator.locator(".anchor").wait_for()
+    annotator.screenshot(path=path)
+
+
+FIGURE = """
+import figure1 from "/figure1.js";
+figure1.render({ model: { get: () => (%s) }, el: document.getElementById("here") });
+"""
+
+
+def test_figure1_as_a_widget():
+    "The module draws what the widget holds, in JupyterLab as on the site."
+    from anchoral.explore import figure1
+    held = figure1().get_state()
+    files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script type="module" src="/test.js"></script>'),
+             "/test.js": ("text/javascript", FIGURE % json.dumps(held["data"])), "/figure1.js": ("text/javascript", held["_esm"])}
+    with page() as (tab, wrong):
+        tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "", r.request.url))][0], body=files[p][1]))
+        tab.goto("http://127.0.0.1/")
+        tab.get_by_role("button", name="Play").click()
+        tab.get_by_text("AnchorAL, iteration 1").wait_for()
+        tab.get_by_role("button", name="Stop").click()
+        assert "near 6 anchors" in tab.locator(".says").nth(1).inner_text() and not wrong

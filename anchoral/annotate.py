@@ -132,7 +132,7 @@ def _do_undo(self:Book, id): del self.answers[id]
 def _do_restore(self:Book, ids):
     for i in ids: del self.answers[i]
 
-# %% ../nbs/15_annotate.ipynb #550d2acd
+# %% ../nbs/15_annotate.ipynb #b518bfae
 def read_log(
     path, # A session's `log.jsonl`
 ) -> list:
@@ -148,6 +148,7 @@ def read_log(
         with atomic(path) as tmp: tmp.write_bytes(whole)
     return events
 
+# %% ../nbs/15_annotate.ipynb #8fa136e6
 def append_line(path, event:dict):
     "Add one event and sync it to the disk; on failure the file is as it was."
     with open(path, "ab") as f:
@@ -255,7 +256,7 @@ def close(self:Session):
     if _OPEN.get(self.folder) is self: del _OPEN[self.folder]
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #dc88c127
+# %% ../nbs/15_annotate.ipynb #916c1040
 @patch
 def _go(self:Session):
     "Ask for the next batch in a thread of its own, if one is needed."
@@ -268,6 +269,7 @@ def _go(self:Session):
         self._busy, self._thread = True, threading.Thread(target=self._work, args=(dict(book.job),), daemon=True, name="anchoral-annotate")
         self._thread.start()
 
+# %% ../nbs/15_annotate.ipynb #ac9fa91c
 @patch
 def _work(self:Session, job):
     "In the thread: choose a batch, write it down, see whether another is needed."
@@ -283,7 +285,7 @@ def _work(self:Session, job):
         self._go()
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #d7c82678
+# %% ../nbs/15_annotate.ipynb #0fa98d30
 def fresh(al:ActiveLearner) -> ActiveLearner:
     "The same parts, nothing labelled."
     s = al.state
@@ -305,6 +307,7 @@ def choose(
     out = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.turn - 1, probs=np.round(al.outputs(ids).probs.astype(float), 6).tolist())
     return out | _anchors(al, ids)
 
+# %% ../nbs/15_annotate.ipynb #965c3603
 def _anchors(al, ids):
     "Which anchor retrieved each instance, and how similar it is."
     sub, V = al.subpool, getattr(al.state.index, "vectors", None)
@@ -336,9 +339,10 @@ def _mark(self:Session):
     if i is not None and i not in self._shown: self._shown, self._waited = {i: now}, now - self._left
     return i
 
-# %% ../nbs/15_annotate.ipynb #ee89b115
+# %% ../nbs/15_annotate.ipynb #d6e802b6
 def _now(): return datetime.now(UTC).isoformat(timespec="milliseconds")
 
+# %% ../nbs/15_annotate.ipynb #856015a8
 @patch
 def answer(self:Session,
     label,    # A class's name or number; None skips
@@ -363,7 +367,7 @@ def skip(self:Session, id=None, seq=None) -> bool:
     "Leave the current text out: never trained on, asked again only when restored."
     return self.answer(None, id, seq)
 
-# %% ../nbs/15_annotate.ipynb #86fad141
+# %% ../nbs/15_annotate.ipynb #a3a269b1
 @patch
 def _step(self:Session, **event):
     "One change by the person."
@@ -383,6 +387,7 @@ def undo(self:Session, seq=None) -> int|None:
     self._tell_all()
     return done[-1]
 
+# %% ../nbs/15_annotate.ipynb #86e5368b
 @patch
 def change(self:Session, id, label):
     "Give a text that was answered another label, or None to skip it."
@@ -397,7 +402,7 @@ def restore(self:Session, ids):
         if i not in self.book.answers or self.book.answers[i].label is not None: raise ValueError(f"text {i} was not skipped; skipped are {self.skipped}")
     self._step(do="restore", ids=ids)
 
-# %% ../nbs/15_annotate.ipynb #8a981d19
+# %% ../nbs/15_annotate.ipynb #2ea0da56
 @property
 def _labels(self) -> dict:
     "Id to class, of everything labelled."
@@ -408,6 +413,7 @@ def _skipped(self) -> list:
     return [i for i, a in self.book.answers.items() if a.label is None]
 Session.labels, Session.skipped = _labels, _skipped
 
+# %% ../nbs/15_annotate.ipynb #e28a6dac
 @patch
 def wait(self:Session,
     seconds:float=60, # At most so long
@@ -455,7 +461,7 @@ def export(self:Session, path) -> Path:
     "Write `frame()` to CSV or Parquet."
     return save_frame(self.frame(), path)
 
-# %% ../nbs/15_annotate.ipynb #a42cabf0
+# %% ../nbs/15_annotate.ipynb #ba0fe48b
 def _cell(value):
     "A cell of a table as a plain value, None where it is empty."
     if value is None or pd.isna(value) or value == "": return None
@@ -473,6 +479,7 @@ def _row(self:Session, row, ids) -> tuple:
     by, iteration, label = _cell(row.get("by")) or "file", number("iteration", int), None if label is None else _names([label])[0]
     return int(i), asdict(Answer(self._class(label), lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0, -1 if iteration is None else iteration, **facts))
 
+# %% ../nbs/15_annotate.ipynb #7a8b4982
 @patch
 def load(self:Session,
     data,                 # A frame, or a CSV or Parquet file with a column `label`, and `text` or `id`
@@ -568,7 +575,7 @@ def _annotator():
             return (data or {}) | {"text/plain": self.session.plain() + "\n(No widget here: use session.say(word).)"}, {}
     return Annotator
 
-# %% ../nbs/15_annotate.ipynb #8d2ff00c
+# %% ../nbs/15_annotate.ipynb #8b19b03d
 def annotate(
     session:Session,
 ):
@@ -583,6 +590,7 @@ def annotate(
     widget.on_msg(lambda _, message, buffers: hear(session, message, widget.send, draw))
     return widget
 
+# %% ../nbs/15_annotate.ipynb #465eb68a
 def hear(
     session:Session,
     message:dict,  # From the page: `do`, and the `id` and `seq` of the view that the person saw
@@ -623,7 +631,7 @@ def _alike(self:Session, like) -> np.ndarray:
     if row.shape != (1, V.shape[1]): raise ValueError(f"the learner reads texts as {row.shape[1:]} numbers and the index as {V.shape[1:]}: find(like=id of a text in the pool) instead")
     return V @ row[0]
 
-# %% ../nbs/15_annotate.ipynb #28dbd5c8
+# %% ../nbs/15_annotate.ipynb #b2f6d345
 @patch
 def find(self:Session,
     words:str="", # Keywords, or
@@ -639,6 +647,7 @@ def find(self:Session,
     best = best[scores[best] > (0 if words else -np.inf)]
     return pd.DataFrame(dict(id=best, score=scores[best].round(4), text=[self.task.texts[i] for i in best]))
 
+# %% ../nbs/15_annotate.ipynb #ddfa24a5
 @patch
 def look_at(self:Session, ids):
     "Put texts in front of the queue, to be answered next; ids that have an answer are an error."
@@ -650,7 +659,7 @@ def look_at(self:Session, ids):
     self._go()
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #02ba168e
+# %% ../nbs/15_annotate.ipynb #90b182ac
 def _train(session):
     "An `ActiveLearner` fitted on every label that was not given in an audit."
     al = fresh(session.al)
@@ -660,6 +669,7 @@ def _train(session):
     al.tell(list(told), list(told.values()))
     return al.fit()
 
+# %% ../nbs/15_annotate.ipynb #2ddc1ba7
 @patch
 def predict(self:Session,
     path=None,        # A CSV file for the scores, if wanted
@@ -678,7 +688,7 @@ def predict(self:Session,
     if path is not None: save_frame(df, path)
     return df
 
-# %% ../nbs/15_annotate.ipynb #61f1d000
+# %% ../nbs/15_annotate.ipynb #a84278f0
 def strata(
     scores:np.ndarray,  # (n,) probability of the minority
     threshold:float=.5, # From here on a text is called rare
@@ -692,6 +702,7 @@ def strata(
     if len(below): out[below] = 1 + np.minimum((parts * root / root[-1]).astype(int), parts - 1)
     return out
 
+# %% ../nbs/15_annotate.ipynb #6a287424
 def draw_audit(
     scores:np.ndarray, # (n,) probability of the minority
     free:np.ndarray,   # Ids that may be drawn
@@ -713,7 +724,7 @@ def draw_audit(
     df = pd.concat(parts, ignore_index=True)
     return df.iloc[rng.permutation(len(df))].reset_index(drop=True)
 
-# %% ../nbs/15_annotate.ipynb #c913e7c5
+# %% ../nbs/15_annotate.ipynb #600b0986
 def _totals(sample, lean, draws, rng):
     "Per stratum, draws of how many rare texts it holds; `lean` 0 or 1, low or high."
     out = {0: np.zeros(draws)}
@@ -725,6 +736,7 @@ def _totals(sample, lean, draws, rng):
         out[h] = y + rng.binomial(N - n, p)
     return out[0], sum(v for h, v in out.items() if h) + np.zeros(draws)
 
+# %% ../nbs/15_annotate.ipynb #f5bf05fb
 def estimate(
     sample:pd.DataFrame, # `stratum`, `size`, and `rare`: True, False, or missing where there is no answer
     known=(0, 0),        # Texts that were labelled before, and how many of them were rare
@@ -746,7 +758,7 @@ def estimate(
                     recall=(recall(c, r), np.nanquantile(recall(c0, r1), low), np.nanquantile(recall(c1, r0), high)))
     return pd.DataFrame(rows, ["estimate", "low", "high"]).T
 
-# %% ../nbs/15_annotate.ipynb #704af0fd
+# %% ../nbs/15_annotate.ipynb #20d68056
 @patch
 def audit(self:Session,
     scores:pd.DataFrame, # What `predict` gave: it is this file that is audited
@@ -765,6 +777,7 @@ def audit(self:Session,
     self._tell_all()
     return sample
 
+# %% ../nbs/15_annotate.ipynb #4901572e
 @patch
 def audit_report(self:Session, level:float=.95) -> pd.DataFrame:
     "What the last audit says, from the answers it has so far."

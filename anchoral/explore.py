@@ -49,7 +49,7 @@ def play(
         out[name] = dict(label=METHODS[name].label, colour=METHODS[name].colour, frames=rows)
     return dict(points=plane.points.astype(float).round(3).tolist(), truth=plane.truth.tolist(), box=box, clusters=len(set(plane.groups.tolist()) - {-1}), runs=out)
 
-# %% ../nbs/18_explore.ipynb #90c289d7
+# %% ../nbs/18_explore.ipynb #9509c1af
 RUNS = {"none": {}, "anchoral": dict(n_anchors=3, n_neighbours=5), "seals": dict(n_neighbours=5), "randsub": dict(subpool_size=100), "no-anchoring": dict(n_anchors=3, n_neighbours=5)}
 
 @lru_cache
@@ -62,6 +62,7 @@ def figure1_data(
     plane = draw_world(World(), seed)
     return play(plane, {name: frames(plane, name, iterations, query_size, **params) for name, params in RUNS.items()}) | dict(first="none", second="anchoral")
 
+# %% ../nbs/18_explore.ipynb #118f7548
 @lru_cache
 def _widget():
     import anywidget, traitlets

@@ -477,3 +477,11 @@ def test_threads_are_gone(tmp_path):
     label(s, 9)
     s.close()
     assert not [t for t in threading.enumerate() if t.name == "anchoral-annotate"]
+
+
+def test_the_session_needs_no_extra():
+    "Importing it brings in neither the widget nor the keyword search."
+    import subprocess
+    import sys
+    code = "import sys, anchoral.annotate, anchoral.explore; print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -8,12 +8,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
-.PHONY: help env reproduce figures notebooks readme site browser test hooks clean
+.PHONY: benchmark benchmark-million help env reproduce figures notebooks readme site browser test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables"
 	@echo "make figures     figures and tables from the results in the repository"
 	@echo "make notebooks   execute in place the notebooks whose outputs readers come to see"
 	@echo "make test        everything CI runs"
+	@echo "make benchmark   speed beside small-text, half an hour on an idle machine; benchmark-million adds a pool of a million"
 	@echo "make readme      README.md from nbs/index.ipynb"
 	@echo "make site        the site in _docs, from the notebooks; open _docs/index.html"
 	@echo "make hooks       a git hook that keeps notebooks clean and anchoral/ in step"
@@ -35,16 +36,22 @@ reproduce: env
 	@$(MAKE) --no-print-directory figures
 
 figures: figures/.rendered
-figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet results/missed-cluster.parquet $(PAGES) anchoral/figures.py | env
+figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet results/missed-cluster.parquet results/open.parquet $(PAGES) anchoral/figures.py | env
 	$(BIN)/anchoral render --profile quick --workers $(WORKERS)
 	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
 	$(BIN)/anchoral render --profile ablation --task news20-religion --pages table3
-	$(BIN)/anchoral render --pages fig1 table1 table4 table5 missed-cluster --workers $(WORKERS)
+	$(BIN)/anchoral render --pages fig1 table1 table4 table5 missed-cluster open --workers $(WORKERS)
 	@touch $@
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	$(BIN)/nbdev-clean
+
+benchmark benchmark-million: env
+	mkdir -p $(RUNS)
+	cd nbs/benchmarks && TQDM_DISABLE=1 OMP_NUM_THREADS=1 ../../$(BIN)/papermill --no-progress-bar measure.ipynb ../../$(RUNS)/$@.ipynb -p out ../../results -p scale $(if $(findstring million,$@),million,full)
+	cd nbs && TQDM_DISABLE=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace benchmarks/speed.ipynb
 	$(BIN)/nbdev-clean
 
 readme: env

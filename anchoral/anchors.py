@@ -30,7 +30,7 @@ class State:
         told = np.concatenate(self.history) if self.history else np.empty(0, np.int64)
         return np.sort(told[self.labels[told] == c])
 
-# %% ../nbs/03_anchors.ipynb #d7bc06d6
+# %% ../nbs/03_anchors.ipynb #5be58042
 def sq_dists(
     X:np.ndarray,    # (n, d) rows
     norms:np.ndarray,# (n,) their squared norms
@@ -38,11 +38,12 @@ def sq_dists(
 ) -> np.ndarray:
     "(c, n) float64 squared distances from candidates to all rows; exactly 0 to themselves and their copies."
     dots = np.ascontiguousarray((X @ X[at].T).T) # this way round is faster
-    D = (norms[at, None] + norms - 2 * dots).astype(np.float64)
-    D[D <= 1e-6 * (norms[at, None] + norms)] = 0 # copies, up to rounding
+    both = norms[at, None] + norms
+    D = (both - 2 * dots).astype(np.float64)
+    D[D <= 1e-6 * both] = 0 # copies, up to rounding
     return D
 
-# %% ../nbs/03_anchors.ipynb #2e96423f
+# %% ../nbs/03_anchors.ipynb #70e4363e
 def kmeans_plusplus(
     X:np.ndarray, # (n, d) rows
     k:int,        # How many to choose
@@ -53,7 +54,8 @@ def kmeans_plusplus(
     if k >= n: return np.arange(n)
     X = np.ascontiguousarray(X, np.float32)
     norms = np.einsum("ij,ij->i", X, X)
-    chosen = [int(r.choice(n, p=np.full(n, 1/n)))]
+    even = np.cumsum(np.full(n, 1/n)) # as scikit-learn draws one of n, ten times as fast as `choice`
+    chosen = [int(np.searchsorted(even / even[-1], r.random_sample(), side="right"))]
     closest = sq_dists(X, norms, np.array(chosen))[0]
     while len(chosen) < k:
         closest[chosen] = 0

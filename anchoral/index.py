@@ -58,12 +58,13 @@ def topk(
     out_ids[:len(best)], out[:len(best)] = own[best], sims[at[best]]
     return out_ids, out
 
-# %% ../nbs/02_index.ipynb #656cdbd2
+# %% ../nbs/02_index.ipynb #e2fe1100
 def _better(ids, best, sims, start, k):
     "Let a block's similarities, of instances from `start` on, into a query's best so far, in place."
     at = np.flatnonzero((sims >= best[-1]) & (sims > -np.inf))
     ids[:], best[:] = topk(np.r_[best, sims[at]], k, np.r_[ids, start + at])
 
+# %% ../nbs/02_index.ipynb #1812d558
 class ExactIndex:
     "Compares a query with every vector."
     kind = "exact"
@@ -134,25 +135,26 @@ class HNSWIndex:
         "As `ExactIndex.neighbours`."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #b8dbf71d
+# %% ../nbs/02_index.ipynb #116286e6
 @patch
-def _walk(self:HNSWIndex, q, k, allowed):
-    "The ids the graph finds for one query vector, or None if it finds fewer than `k`."
-    try: return self.graph.knn_query(q[None], k=k, num_threads=1, filter=allowed)[0][0].astype(np.int64)
-    except RuntimeError: return None
+def _walk(self:HNSWIndex, q, k):
+    "(q, k) ids the graph finds, best first; none where it is cut into parts too small for that."
+    self.graph.set_ef(max(self.ef, k))
+    try: return self.graph.knn_query(q, k=k, num_threads=1)[0].astype(np.int64)
+    except RuntimeError: return np.empty((len(q), 0), np.int64)
 
 @patch
 def search(self:HNSWIndex, vectors, k:int, exclude=None):
     "As `ExactIndex.search`, approximately."
     q = _check_query(vectors, k, exclude, self.vectors.shape)
     ids, sims = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
-    allowed = None if exclude is None else (~exclude).tobytes().__getitem__
-    near = (self.vectors[:0] if exclude is None else self.vectors[np.flatnonzero(exclude)]) @ q.T # (excluded, q)
-    self.graph.set_ef(max(self.ef, k))
-    for i, v in enumerate(q):
-        found = self._walk(v, k, allowed) if k <= len(self) else None
-        if found is not None: ids[i], sims[i] = topk(self.vectors[found] @ v, k, found)
-    again = np.flatnonzero((ids[:, -1] < 0) | ((near > sims[:, -1]).sum(0) > k))
+    exclude = np.zeros(len(self), bool) if exclude is None else exclude
+    crowded, some = np.zeros(len(q), int), min(2*k, k + int(exclude.sum()))
+    for i, found in enumerate(self._walk(q, min(len(self), max(self.ef, some)))):
+        s, gone = self.vectors[found] @ q[i], exclude[found]
+        ids[i], sims[i] = topk(s[~gone], k, found[~gone])
+        crowded[i] = (s[gone] > sims[i, -1]).sum()
+    again = np.flatnonzero((ids[:, -1] < 0) | (crowded > k))
     if len(again): ids[again], sims[again] = self._exact.search(q[again], k, exclude)
     return ids, sims
 

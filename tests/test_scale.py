@@ -1,0 +1,169 @@
+"""What must stay small: memory of a search, packages of the core, work per iteration; and the benchmark runs."""
+import json
+import re
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from test_house import CFG
+from worlds import clustered
+
+from anchoral.anchors import State, kmeans_plusplus
+from anchoral.filters import seals
+from anchoral.grid import papermill
+from anchoral.index import ExactIndex, HNSWIndex, make_index
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = ["dask", "distributed", "dask_jobqueue", "pymilvus", "milvus_lite", "small_text"]
+
+
+def test_no_module_imports_an_optional_package():
+    "All of anchoral, a run of each filter, and the command line's help: none of the engines is loaded."
+    modules = [f"anchoral.{p.stem}" for p in (ROOT/"anchoral").glob("[a-z]*.py")]
+    code = f"""
+import importlib, sys, tempfile
+for m in {modules!r}: importlib.import_module(m)
+from anchoral.results import make_config, run
+with tempfile.TemporaryDirectory() as d: run(make_config(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2), d)
+from anchoral.cli import main
+main([])
+print(*[m for m in {OPTIONAL!r} if m in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.split() == [], done.stderr
+
+
+def test_what_the_core_requires():
+    "Neither directly nor through what it requires."
+    from importlib.metadata import PackageNotFoundError, requires
+    norm = lambda name: re.split(r"[\s;<>=!~\[(]", name)[0].lower().replace("_", "-")
+    todo, seen = {norm(r) for r in CFG["requirements"].split()}, set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        try: more = {norm(r) for r in requires(name) or [] if "extra ==" not in r}
+        except PackageNotFoundError: more = set()
+        todo |= more - seen
+    assert "numpy" in seen and not seen & {o.replace("_", "-") for o in OPTIONAL}, seen
+
+
+@pytest.mark.parametrize("package, extra", [("distributed", "cluster"), ("pymilvus", "milvus")])
+def test_one_line_names_the_extra(package, extra):
+    code = f"""
+import sys
+sys.modules[{package!r}] = None
+import numpy as np
+from anchoral.grid import PROFILES, run_on_cluster
+from anchoral.index import make_index
+try: run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1") if {package!r} == "distributed" else make_index(np.eye(4, dtype="float32"), "milvus")
+except ImportError as e: print(e)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f'pip install "anchoral[{extra}]"' in done.stdout and done.stdout.count("\n") == 1, done.stderr
+
+
+def test_exact_search_needs_no_array_as_long_as_the_pool():
+    "At most 5% of the embeddings, however many ask."
+    vectors = clustered(60_000, 384)[0]
+    index, exclude = ExactIndex(vectors), np.zeros(60_000, bool)
+    tracemalloc.start()
+    index.neighbours(np.arange(64), 50, exclude)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < .1 * vectors.nbytes and ExactIndex(np.broadcast_to(vectors[:1], (10**9, 384)), block=4).vectors.strides[0] == 0
+    small, big = (peak_of(n) for n in (40_000, 120_000))
+    assert big < 1.2 * small  # what a search needs does not grow with the pool
+
+
+def peak_of(n):
+    x = np.broadcast_to(clustered(1, 64)[0], (n, 64))
+    index = ExactIndex(x)
+    tracemalloc.start()
+    index.search(x[:20], 50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("n", [5, 999, 1000, 3000])
+def test_blocks_do_not_show(n):
+    "The same answer, ties and all, whatever the block; pools of copies included."
+    rng = np.random.default_rng(n)
+    x = clustered(n, 8)[0][rng.integers(0, max(1, n//3), n)]
+    exclude = rng.random(n) < .3
+    want = ExactIndex(x, block=10**6).neighbours(np.arange(min(n, 70)), 40, exclude)
+    for block in (7, 100, 1000):
+        ids, sims = ExactIndex(x, block).neighbours(np.arange(min(n, 70)), 40, exclude)
+        np.testing.assert_array_equal(ids >= 0, want[0] >= 0)
+        np.testing.assert_allclose(sims, want[1], atol=1e-6)
+        order = np.lexsort((ids, -sims.astype(np.float64)), axis=1)
+        np.testing.assert_array_equal(order, np.broadcast_to(np.arange(40), order.shape))
+
+
+class Counting(ExactIndex):
+    "Counts what is asked of it."
+    asked = 0
+    def neighbours(self, ids, k, exclude=None):
+        self.asked += len(ids)
+        return super().neighbours(ids, k, exclude)
+
+
+def test_seals_searches_only_what_is_new():
+    index = Counting(clustered(2000)[0])
+    labels, history, memo = np.full(2000, -1), [], {}
+    for t in range(6):
+        new = np.arange(25*t, 25*t + 25)
+        labels[new] = t % 2
+        history.append(new)
+        index.asked = 0
+        seals(State(index, labels, labels >= 0, history, (1,), memo=memo), None)
+        assert index.asked == 25
+
+
+def test_the_choice_of_an_index_is_in_the_log(caplog):
+    caplog.set_level("INFO")
+    assert make_index(clustered(50)[0]).kind == "exact"
+    assert "index: exact search for 50 instances (exact up to 300,000; index= chooses)" in caplog.text
+
+
+def test_hnsw_keeps_one_copy():
+    "Beside hnswlib's own there is none: the index holds the array it was given."
+    x = clustered(500)[0]
+    assert HNSWIndex(x).vectors is x and HNSWIndex(x)._exact.vectors is x
+
+
+def test_kmeans_beats_sklearn():
+    "Ten of 2,000 float32 rows, in turn, processor time; the benchmark measures more of it."
+    import time
+
+    from sklearn.cluster import kmeans_plusplus as theirs
+    from threadpoolctl import threadpool_limits
+    x, seconds = clustered(2000, 384, clusters=100)[0], {"ours": [], "theirs": []}
+    calls = dict(ours=lambda r: kmeans_plusplus(x, 10, np.random.default_rng(r)), theirs=lambda r: theirs(x, 10, random_state=r))
+    with threadpool_limits(1):
+        for r in range(12):
+            for name, f in calls.items():
+                start = time.process_time()
+                f(r)
+                seconds[name].append(time.process_time() - start)
+    assert np.median(seconds["theirs"]) > 2 * np.median(seconds["ours"]), seconds  # 4 on an idle machine
+
+
+def test_the_benchmark_runs(tmp_path):
+    "At its smallest; measuring a part again replaces that part alone."
+    page = ROOT/"nbs/benchmarks/measure.ipynb"
+    cells = [c for c in nbformat.read(page, 4).cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(cells) == 1
+    assert papermill(page, tmp_path/"out.ipynb", dict(out=str(tmp_path), parts=["kmeans", "select", "seals", "index"])) == ""
+    first = pd.read_csv(tmp_path/"benchmarks.csv", keep_default_na=False)
+    assert set(first.part) == {"kmeans", "select", "seals", "index"} and (first.value > 0).all() and (first.scale == "tiny").all()
+    assert first[first.measure == "the same points"].value.eq(1).all() and first[first.measure == "recall"].value.ge(.9).all()
+    assert json.loads((tmp_path/"benchmarks.json").read_text())["packages_compared"]["small-text"] == "1.4.1"
+    assert papermill(page, tmp_path/"out.ipynb", dict(out=str(tmp_path), parts=["kmeans"])) == ""
+    again = pd.read_csv(tmp_path/"benchmarks.csv", keep_default_na=False)
+    assert sorted(again.part) == sorted(first.part)

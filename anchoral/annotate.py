@@ -6,10 +6,10 @@
 __all__ = ['KINDS', 'COLUMNS', 'STATIC', 'WINDOW', 'MOST', 'Batch', 'Answer', 'Book', 'read_log', 'append_line', 'Session',
            'fresh', 'choose', 'save_frame', 'annotate', 'hear', 'strata', 'draw_audit', 'estimate', 'stops']
 
-# %% ../nbs/15_annotate.ipynb #b1044cb5
+# %% ../nbs/15_annotate.ipynb #3bc1ef2d
 import json, os, threading, time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path

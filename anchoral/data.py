@@ -350,7 +350,7 @@ def hub_task(
     if source is None: check_table4(task)
     return task
 
-# %% ../nbs/00_data.ipynb #538ad1d4
+# %% ../nbs/00_data.ipynb #4b4a2f99
 def check_table4(task:Task):
     "Raise a `ValueError` unless the task has exactly the instances of Table 4."
     for i, (c, want) in enumerate(TABLE4[task.name].items()):
@@ -358,6 +358,7 @@ def check_table4(task:Task):
         if got != want: raise ValueError(f"{task.name!r}, class {c!r}: {got} (test, train) instances, but Table 4 has {want}; "
                                          "the data set has changed since the paper: pin another revision")
 
+# %% ../nbs/00_data.ipynb #c1bccf28
 _amazon = lambda topics, classes, rest: lambda df: amazon_labels(df.target_ind, topics, list(TABLE4[classes]), rest)
 _equals = lambda k: lambda df: (df.labels.to_numpy() == k).astype(np.int64)
 TASKS |= {
@@ -374,6 +375,7 @@ def load_task(
     "The task of that name. Raises `ValueError` for an unknown name, `OSError` when it cannot be fetched."
     return lookup(name, TASKS, "task")(**kwargs)
 
+# %% ../nbs/00_data.ipynb #1c9e14a5
 def rare_uids(
     task:str,    # One of the paper's four
     source=None, # A local folder instead of the hub

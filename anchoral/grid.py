@@ -21,7 +21,7 @@ import pandas as pd
 from .data import digest, lookup, repo_root
 from .results import Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run, run_id
 
-# %% ../nbs/10_grid.ipynb #9e52309a
+# %% ../nbs/10_grid.ipynb #2e9a7ae9
 VARIANTS = {
     "anchoral": dict(filter="anchoral"),
     "anchoral-scaled": dict(filter="anchoral", n_anchors=5, n_neighbours=20),
@@ -40,6 +40,7 @@ class Profile:
     settings:tuple    # What differs between cells; `seeds` among it replaces the profile's
     seeds:tuple       # The runs of a cell
 
+# %% ../nbs/10_grid.ipynb #06964e83
 def variants(*names):
     "Settings for these names of `VARIANTS`."
     return tuple(dict(variant=n) | VARIANTS[n] for n in names)
@@ -226,7 +227,7 @@ def run_profile(
     finally: pool.shutdown(cancel_futures=True) # after Ctrl-C no further cell is started
     return Summary(sorted(ran), skipped, failed)
 
-# %% ../nbs/10_grid.ipynb #1079ec98
+# %% ../nbs/10_grid.ipynb #5fe11f3c
 def drawn(names, n:int, word:str) -> list:
     "`n` of the names; which ones depends on `word`, such as a commit's hash."
     return sorted(names, key=lambda name: digest(word, name))[:n]
@@ -244,12 +245,14 @@ def agreement(
     g = same.groupby("run").same
     return pd.DataFrame(dict(agree=g.sum(), of=g.size(), differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
 
+# %% ../nbs/10_grid.ipynb #0df33b1c
 def same_machine(profile:str) -> list:
     "In what this machine differs from the one of the saved results: nothing, or what may change a last bit."
     about = json.loads((results_dir()/f"{profile}.json").read_text())
     now = provenance(profile, "", about["configs"])
     return [f for f in ("cpu", "vectors", "packages") if now[f] != about[f]]
 
+# %% ../nbs/10_grid.ipynb #9324feeb
 def verify(
     profile:str,  # Whose saved results
     runs,         # An empty folder

@@ -287,7 +287,7 @@ def local_workers(n:int) -> dict:
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
     return {i: dict(cls=Nanny, options=dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="ERROR", env=env(i))) for i in range(n)}
 
-# %% ../nbs/10_grid.ipynb #5436ce3a
+# %% ../nbs/10_grid.ipynb #67beb0d8
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 
 def free_port(want:int=8787) -> int:
@@ -313,6 +313,7 @@ def _cluster(where, workers):
     cluster.scale(jobs=workers)
     return cluster
 
+# %% ../nbs/10_grid.ipynb #a7284a92
 @contextmanager
 def connected(
     where="local",  # "local", a key of `QUEUES`, a scheduler's address, or a Dask cluster object

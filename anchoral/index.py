@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log', 'AUTO_EXACT', 'check_unit', 'topk', 'ExactIndex', 'build_graph', 'HNSWIndex', 'vectors_digest', 'save_index',
-           'load_index', 'connect_milvus', 'fill_collection', 'MilvusIndex', 'BM25Index', 'make_index']
+           'load_index', 'connect_milvus', 'fill_collection', 'MilvusIndex', 'BM25', 'BM25Index', 'make_index']
 
 # %% ../nbs/02_index.ipynb #65c43cce
 import json, logging, os, tempfile
@@ -224,7 +224,7 @@ def fill_collection(
             bar.update(s + len(rows) - bar.n)
     if done < n: client.flush(name)
 
-# %% ../nbs/02_index.ipynb #b732075e
+# %% ../nbs/02_index.ipynb #20b62205
 class MilvusIndex:
     "Approximate search in a Milvus collection."
     kind = "milvus"
@@ -236,7 +236,7 @@ class MilvusIndex:
         most:int=16_384,    # Most answers and candidates a server gives
     ):
         self.vectors, self.ef, self.named, self.most = check_unit(vectors), ef, named, most
-        self.client, self.name = connect_milvus(where, token), f"anchoral_{vectors_digest(vectors)[:16]}_{M}_{ef_construction}"
+        self.client, self.name = connect_milvus(where, token), f"anchoral_{vectors_digest(vectors)}_{M}_{ef_construction}"
         fill_collection(self.client, self.name, vectors, M, ef_construction)
         self._exact = ExactIndex(vectors)
 
@@ -275,31 +275,42 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
     for i in np.flatnonzero((ids >= 0).sum(1) < want): ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #26e39d52
+# %% ../nbs/02_index.ipynb #b0bb7949
+class BM25:
+    "How well a text's words match each text of a pool, by bm25s (Robertson and Zaragoza, 2009)."
+    def __init__(self, texts): # The pool
+        try: import bm25s
+        except ImportError as e: raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; index="exact" and find(like=...) work without it') from e
+        self._words = lambda texts: bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+        self._bm25 = bm25s.BM25()
+        self._bm25.index(self._words(texts), show_progress=False)
+
+    def scores(self, text) -> np.ndarray:
+        "(n,) float32, 0 where no word is shared."
+        known = [w for w in self._words([text])[0] if w in self._bm25.vocab_dict]
+        return self._bm25.get_scores(known) if known else np.zeros(self._bm25.scores["num_docs"], np.float32)
+
 class BM25Index:
-    "Compares the words of texts by BM25 (Robertson and Zaragoza, 2009); a text that shares no word is no neighbour."
+    "Compares the words of texts; a text that shares no word is no neighbour."
     kind = "bm25"
     def __init__(self,
         texts,   # The pool
         vectors, # (n, d) float32, unit rows, for the selection of anchors
     ):
-        try: import bm25s
-        except ImportError as e: raise ImportError('BM25 needs bm25s: pip install "anchoral[annotate]", or use index="exact"') from e
         if len(texts) != len(vectors): raise ValueError(f"{len(texts)} texts but {len(vectors)} vectors; both must be the whole pool")
-        self.vectors, self.texts, self.words = check_unit(vectors), texts, bm25s.BM25()
-        self._split = lambda texts: bm25s.tokenize(list(texts), return_ids=False, show_progress=False)
-        self.words.index(self._split(texts), show_progress=False)
+        self.vectors, self.texts, self.bm25 = check_unit(vectors), texts, BM25(texts)
 
     def __len__(self): return len(self.vectors)
 
     def neighbours(self, ids, k:int, exclude=None):
         "As `ExactIndex.neighbours`, with BM25 scores as similarities."
         _check_query(self.vectors[:1], k, exclude, self.vectors.shape)
-        found = []
-        for words in self._split(self.texts[i] for i in _check_ids(ids, len(self))):
-            scores = self.words.get_scores([w for w in words if w in self.words.vocab_dict] or [""])
-            found.append(topk(np.where((scores > 0) & (True if exclude is None else ~exclude), scores, -np.inf).astype(np.float32), k))
-        return tuple(np.stack(x) for x in zip(*found)) if found else (np.empty((0, k), np.int64), np.empty((0, k), np.float32))
+        out = np.full((len(ids := _check_ids(ids, len(self))), k), -1, np.int64), np.full((len(ids), k), -np.inf, np.float32)
+        for row, i in enumerate(ids):
+            scores = self.bm25.scores(self.texts[i])
+            free = scores > 0 if exclude is None else (scores > 0) & ~exclude
+            out[0][row], out[1][row] = topk(np.where(free, scores, -np.inf).astype(np.float32), k)
+        return out
 
 # %% ../nbs/02_index.ipynb #2df527fe
 AUTO_EXACT = 300_000 # Instances up to which exact search is chosen

@@ -8,7 +8,7 @@ __all__ = ['POSITIVE', 'LATER', 'PACKAGES', 'Config', 'make_config', 'run_id', '
            'collect_ids', 'results_dir', 'cpu', 'vectors_of', 'provenance', 'save_results', 'load_results', 'auc',
            'per_run', 'budget_matched', 'iqr', 'summary', 'geometric_mean']
 
-# %% ../nbs/08_results.ipynb #ecb79116
+# %% ../nbs/08_results.ipynb #6c252d51
 import dataclasses, json, os, platform, shutil, tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .data import atomic, cache_dir, digest, initial_set, load_task, lookup, repo_root
+from .data import append_line, atomic, cache_dir, digest, initial_set, load_task, lookup, repo_root
 from .learners import f1_per_class
 
 # %% ../nbs/08_results.ipynb #70865eed
@@ -249,7 +249,7 @@ def run(
                 bar.update(r["n_labelled"] - bar.n)
     return rounds
 
-# %% ../nbs/08_results.ipynb #9c74cad3
+# %% ../nbs/08_results.ipynb #838f8115
 def _set_threads(c):
     "torch keeps its own count of threads."
     if c.learner == "finetune":
@@ -269,10 +269,7 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
         line = record(task, r, initial)
         if c.keep_subpools and r.subpool is not None:
             with atomic(folder/"subpools"/f"{r.iteration:04d}.npy") as tmp, open(tmp, "wb") as f: np.save(f, r.subpool.ids, allow_pickle=False)
-        with open(folder/"rounds.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps(line) + "\n")
-            f.flush()
-            os.fsync(f.fileno())
+        append_line(folder/"rounds.jsonl", line)
         yield line
 
 # %% ../nbs/08_results.ipynb #713735c5

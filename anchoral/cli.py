@@ -75,7 +75,7 @@ def cmd_collect(args):
     print(f"results/{name}.parquet: {df.run.nunique()} runs" + (f" of {len(ids)}" if ids else "") + f", {len(df)} rows. Next: anchoral render --profile {name}")
     return 1 if ids and df.run.nunique() < len(ids) else 0
 
-# %% ../nbs/13_cli.ipynb #327bc8e6
+# %% ../nbs/13_cli.ipynb #5c2724e3
 def cmd_verify(args):
     "Run drawn cells of a profile again from nothing and compare the labelled ids with results/."
     import subprocess, tempfile
@@ -83,7 +83,7 @@ def cmd_verify(args):
     word = args.draw or subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     with tempfile.TemporaryDirectory() as runs: table = grid.verify(args.profile, runs, args.cells, word, workers=args.workers)
     print(table.to_string(index=False))
-    other, wrong = grid.same_machine(args.profile), int((table.agree < table.of).sum())
+    other, wrong = grid.differs(args.profile, table.run), int((table.agree < table.of).sum())
     print(f"{len(table) - wrong} of {len(table)} runs of {table.cell.nunique()} cells, drawn by {word[:12] or 'nothing'}, label exactly the saved ids" + (f"; this machine differs in {', '.join(other)}" if other else "; processor, embeddings and packages are those of the saved runs"))
     return 1 if wrong and not other else 0
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'THREE', 'PAPER', 'TRIED', 'TUNED', 'CHECKED', 'FEW',
-           'OPEN', 'PROFILES', 'QUEUES', 'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'published',
+           'OPEN', 'PROFILES', 'QUEUES', 'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'block',
            'cells', 'cost', 'is_done', 'to_do', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm',
-           'run_profile', 'drawn', 'agreement', 'same_machine', 'verify', 'gpus', 'local_workers', 'free_port',
-           'connected', 'run_there', 'watch', 'run_on_cluster']
+           'run_profile', 'drawn', 'agreement', 'differs', 'verify', 'gpus', 'local_workers', 'free_port', 'connected',
+           'run_there', 'watch', 'run_on_cluster']
 
 # %% ../nbs/10_grid.ipynb #41f5e298
 import json, logging, os, re, shutil, subprocess, sys, time
@@ -58,25 +58,27 @@ def tuned_seeds(first=100):
     two = (first, first+1)
     return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two for m in two for o in two)
 
-# %% ../nbs/10_grid.ipynb #7ffdc0ee
+# %% ../nbs/10_grid.ipynb #d2736085
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
 OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion", dict(task="news20-sci", budget=500), "news20-mideast"]
 TABLE3 = tuple(dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini, n_anchors=a, n_neighbours=k) for maj, mini, a, k in [
     ("kmeans++", "kmeans++", 10, 50), ("entropy", "kmeans++", 10, 50), ("entropy", "entropy", 10, 50), ("kmeans++", "kmeans++", 50, 50),
     ("kmeans++", "kmeans++", 100, 50), ("kmeans++", "kmeans++", 10, 500), ("kmeans++", "kmeans++", 10, 5000)])
 
-def published(task, model, filters, strategies="entropy"):
+# %% ../nbs/10_grid.ipynb #abf0c887
+def block(task, model, filters, strategies="entropy"):
     "Settings of a block of the paper's Table 5."
     return [dict(s, task=task, model=model, strategy=t, subpool_size=10_000) for t in strategies.split() for s in variants(*filters.split())]
 
 ALL, CUT, THREE = "anchoral none randsub seals", "anchoral randsub seals", "badge entropy ft-bertkm"
 PAPER = (
-    *published("amazon-agri", "bert-base", ALL, "entropy ft-bertkm"), *published("amazon-agri", "bert-base", "anchoral none randsub", "badge"),
-    *(s for t in ("amazon-multi", "wikitoxic") for s in published(t, "bert-base", ALL, THREE)), *published("agnews-bus", "bert-base", CUT, THREE),
+    *block("amazon-agri", "bert-base", ALL, "entropy ft-bertkm"), *block("amazon-agri", "bert-base", "anchoral none randsub", "badge"),
+    *(s for t in ("amazon-multi", "wikitoxic") for s in block(t, "bert-base", ALL, THREE)), *block("agnews-bus", "bert-base", CUT, THREE),
     *(dict(s, task=t, model="bert-base") for t in ("amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus") for s in variants("random")),
-    *published("amazon-agri", "bert-tiny", ALL), *(s for t in ("amazon-agri", "agnews-bus") for m in ("albert", "deberta", "gpt2", "t5") for s in published(t, m, CUT)),
+    *block("amazon-agri", "bert-tiny", ALL), *(s for t in ("amazon-agri", "agnews-bus") for m in ("albert", "deberta", "gpt2", "t5") for s in block(t, m, CUT)),
     *(dict(s, task="amazon-agri", model="bert-base", strategy="entropy") for s in [*TABLE3[1:], *variants("no-anchoring")])) # its first row is AnchorAL, above
 
+# %% ../nbs/10_grid.ipynb #0f930064
 TRIED = dict(learner="finetune", strategy="entropy", model_tokens=32, layers=2, lr=2e-4, amp=True)
 TUNED = dict(TRIED, model_tokens=48, layers=1) # what profile `settings` chose
 CHECKED = [dict(lr=lr, model_tokens=n) for lr in (4e-5, 1e-4, 2e-4, 5e-4) for n in (32, 48)] + [dict(model_tokens=48, layers=n) for n in (1, 6)] + [dict(amp=False)]
@@ -94,6 +96,7 @@ OPEN = (*variants("anchoral", "none", "random"),
     *(dict(variant=f"{v}, most probable first", filter=v, strategy="most-probable") for v in ("anchoral", "none")),
     *(dict(variant=f"{v}, balanced head", filter=v, balanced=True) for v in ("anchoral", "none")))
 
+# %% ../nbs/10_grid.ipynb #017efa03
 PROFILES = {
     "quick": Profile("The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600), variants(*VARIANTS), head_seeds(4)),
@@ -182,7 +185,7 @@ def run_cell(configs, name:str, runs, threads:int=1) -> str:
     runs = Path(runs).resolve()
     return papermill(run_notebook(), runs/f"{name}.ipynb", dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
 
-# %% ../nbs/10_grid.ipynb #3a45f56a
+# %% ../nbs/10_grid.ipynb #4c039bdf
 @dataclass(frozen=True)
 class Summary:
     "What became of the cells of a profile."
@@ -193,17 +196,13 @@ class Summary:
         lines = [f"{len(self.ran)} cells ran, {len(self.skipped)} were done before, {len(self.failed)} failed"]
         return "\n".join(lines + [f"  failed: {n}: {e}" for n, e in self.failed.items()])
 
-def warm(profile:Profile, todo:dict):
+def warm(todo:dict):
     "Fetch, encode and index what the cells need, once for all of them."
     import dataclasses
     fields = "task encoder tokens head_encoder learner model model_tokens layers index".split()
-    seen = set()
-    for configs in todo.values():
-        key = tuple(getattr(configs[0], f) for f in fields)
-        if key not in seen: prepare(configs[0])
-        seen.add(key)
+    for c in {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}.values(): prepare(c)
 
-# %% ../nbs/10_grid.ipynb #09a81f15
+# %% ../nbs/10_grid.ipynb #02525724
 def run_profile(
     profile:Profile,
     runs,               # Folder of the run folders
@@ -214,7 +213,7 @@ def run_profile(
     if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
     every, todo = cells(profile), to_do(profile, runs)
     skipped = [n for n in every if n not in todo]
-    if todo: warm(profile, todo)
+    if todo: warm(todo)
     ran, failed = [], {}
     pool, start = ThreadPoolExecutor(workers), time.time()
     try:
@@ -245,14 +244,17 @@ def agreement(
     g = same.groupby("run").same
     return pd.DataFrame(dict(agree=g.sum(), of=g.size(), differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
 
-# %% ../nbs/10_grid.ipynb #0df33b1c
-def same_machine(profile:str) -> list:
-    "In what this machine differs from the one of the saved results: nothing, or what may change a last bit."
+# %% ../nbs/10_grid.ipynb #af45abb0
+def differs(
+    profile:str, # Whose saved results
+    runs,        # Names of the runs in question; only their embeddings are looked at
+) -> list:
+    "In what this machine differs from the one that made saved runs: in nothing, or in what may change a last bit."
     about = json.loads((results_dir()/f"{profile}.json").read_text())
-    now = provenance(profile, "", about["configs"])
-    return [f for f in ("cpu", "vectors", "packages") if now[f] != about[f]]
+    now = provenance(profile, "", {r: about["configs"][r] for r in runs})
+    return [f for f in ("cpu", "packages") if now[f] != about[f]] + ([] if now["vectors"].items() <= about["vectors"].items() else ["vectors"])
 
-# %% ../nbs/10_grid.ipynb #9324feeb
+# %% ../nbs/10_grid.ipynb #fa3610e3
 def verify(
     profile:str,  # Whose saved results
     runs,         # An empty folder
@@ -261,11 +263,13 @@ def verify(
     of=None,      # Draw among these cells only
     workers:int=2,
 ) -> pd.DataFrame:
-    "Run drawn cells again and compare the labelled ids with the saved ones. Raises `RuntimeError` where a cell fails."
-    p = lookup(profile, PROFILES, "profile")
-    saved = pd.read_parquet(results_dir()/f"{profile}-ids.parquet")
-    todo = {name: cells(p)[name] for name in drawn(of or list(cells(p)), n, word)}
-    warm(p, todo)
+    "Run drawn cells again and compare the labelled ids with the saved ones. Raises `ValueError` for a folder that is not empty, `RuntimeError` where a cell fails."
+    if Path(runs).is_dir() and any(Path(runs).iterdir()): raise ValueError(f"{runs} is not empty, and runs that are there would not be made again; give another folder")
+    every, saved = cells(lookup(profile, PROFILES, "profile")), pd.read_parquet(results_dir()/f"{profile}-ids.parquet")
+    have = set(saved.run)
+    whole = [name for name, configs in every.items() if have.issuperset(map(run_id, configs))] # not all runs of a profile need be there yet
+    todo = {name: every[name] for name in drawn(of or whole, n, word)}
+    warm(todo)
     with ThreadPoolExecutor(workers) as pool: errors = list(pool.map(lambda kv: run_cell(kv[1], kv[0], runs), todo.items()))
     if any(errors): raise RuntimeError("; ".join(f"{name}: {e}" for name, e in zip(todo, errors) if e))
     cell = {run_id(c): name for name, configs in todo.items() for c in configs}
@@ -287,7 +291,7 @@ def local_workers(n:int) -> dict:
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
     return {i: dict(cls=Nanny, options=dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="ERROR", env=env(i))) for i in range(n)}
 
-# %% ../nbs/10_grid.ipynb #67beb0d8
+# %% ../nbs/10_grid.ipynb #42d9a091
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 
 def free_port(want:int=8787) -> int:
@@ -299,13 +303,13 @@ def free_port(want:int=8787) -> int:
         return s.getsockname()[1]
 
 def _cluster(where, workers):
-    "A cluster to be started here; None for an address."
+    "A cluster to be started here, or what is there already: an address or a cluster."
     if where == "local":
         from distributed import Scheduler, SpecCluster
         scheduler = dict(cls=Scheduler, options=dict(host="127.0.0.1", dashboard_address=f"127.0.0.1:{free_port()}"))
         for part in ("nanny", "worker", "scheduler", "core"): logging.getLogger(f"distributed.{part}").setLevel("ERROR")
         return SpecCluster(local_workers(workers), scheduler, silence_logs="ERROR")
-    if ":" in where: return None
+    if not isinstance(where, str) or ":" in where: return nullcontext(where)
     import dask_jobqueue
     make = getattr(dask_jobqueue, lookup(where, QUEUES | {"local": ""}, "cluster"))
     try: cluster = make()
@@ -313,7 +317,7 @@ def _cluster(where, workers):
     cluster.scale(jobs=workers)
     return cluster
 
-# %% ../nbs/10_grid.ipynb #a7284a92
+# %% ../nbs/10_grid.ipynb #68b314dd
 @contextmanager
 def connected(
     where="local",  # "local", a key of `QUEUES`, a scheduler's address, or a Dask cluster object
@@ -322,8 +326,7 @@ def connected(
     "A client of a Dask cluster. `OSError` when nothing answers at an address."
     try: from distributed import Client
     except ImportError as e: raise ImportError('a cluster needs Dask: pip install "anchoral[cluster]", or leave out --cluster') from e
-    own = _cluster(where, workers) if isinstance(where, str) else nullcontext(where)
-    with own or nullcontext(where) as cluster, Client(cluster, timeout=20) as client: yield client
+    with _cluster(where, workers) as cluster, Client(cluster, timeout=20) as client: yield client
 
 # %% ../nbs/10_grid.ipynb #75a49196
 def run_there(config:Config, folder, wait:float=600) -> str:
@@ -352,7 +355,7 @@ def watch(client, jobs:dict):
             ended.add(again)
         else: yield c, error
 
-# %% ../nbs/10_grid.ipynb #9cf8e4ad
+# %% ../nbs/10_grid.ipynb #740921ea
 def run_on_cluster(
     profile:Profile,
     runs,             # Folder of the run folders, which all workers can write to
@@ -368,7 +371,7 @@ def run_on_cluster(
     if todo:
         with connected(cluster, workers) as client:
             say(f"dashboard: {client.dashboard_link}")
-            client.submit(warm, profile, todo, pure=False).result() # where a GPU may be
+            client.submit(warm, todo, pure=False).result() # where a GPU may be
             for i, (c, error) in enumerate(watch(client, {c: runs/run_id(c) for c in of}), 1):
                 if error: failed.setdefault(of[c], f"{type(error).__name__}: {error}")
                 say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: {'failed' if error else 'done'} ({time.time()-start:.0f} s)")

@@ -227,12 +227,33 @@ def test_a_saved_cell_again(tmp_path):
     "One cell of a Reuters task, drawn by the commit's hash, run from nothing: on this machine's kind exactly the saved ids."
     import subprocess
 
-    from anchoral.grid import PROFILES, cells, drawn, same_machine, verify
+    from anchoral.grid import PROFILES, cells, differs, drawn, verify
     word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
     of = {(p, name) for p in ("quick", "open") for name, configs in cells(PROFILES[p]).items() if configs[0].encoder == "minilm"} # one encoding serves them all
     (profile, name), = drawn(sorted(of), 1, word)
     table = verify(profile, tmp_path, 1, word, [name])
-    other = same_machine(profile)
+    other = differs(profile, table.run)
     print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids" + (f"; other {other}" if other else ""))
     assert len(table) == len(cells(PROFILES[profile])[name])
     if not other: assert (table.agree == table.of).all(), table.to_string()
+
+
+def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
+    "Only cells all of whose runs are saved, and only into an empty folder: else nothing would be run, or nothing compared."
+    import pandas as pd
+
+    from anchoral import grid
+    results, runs = tmp_path/"results", tmp_path/"runs"
+    results.mkdir()
+    runs.mkdir()
+    monkeypatch.setenv("ANCHORAL_RESULTS", str(results))
+    monkeypatch.setattr(grid, "warm", lambda todo: None)
+    monkeypatch.setattr(grid, "run_cell", lambda configs, name, runs: f"asked for {name}")
+    every = grid.cells(grid.PROFILES["tiny"])
+    whole, half = list(every)[1], list(every)[2]
+    saved = [grid.run_id(c) for c in every[whole]] + [grid.run_id(every[half][0])]
+    pd.DataFrame(dict(run=saved, iteration=0, id=1)).to_parquet(results/"tiny-ids.parquet")
+    for word in "abcdefgh":
+        with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): grid.verify("tiny", runs, 3, word)
+    (runs/"left").touch()
+    with pytest.raises(ValueError, match="is not empty"): grid.verify("tiny", runs)

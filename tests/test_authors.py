@@ -49,6 +49,15 @@ def test_unknown_name(export, tmp_path):
     with pytest.raises(ValueError, match="unknown data set of the authors 'amazon-agry'; did you mean 'amazon-agri'"): authors_runs(tmp_path, {})
 
 
+def test_a_run_without_subpools(export, tmp_path):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    s = pd.read_parquet(export/"subpool_ids.parquet")
+    name = s.filename.iloc[0]
+    s[s.filename != name].to_parquet(tmp_path/"subpool_ids.parquet")
+    df = authors_runs(tmp_path, {})
+    assert df[df.run == name].subpool.isna().all() and df[df.run != name].groupby("run").subpool.count().gt(0).all() and df.run.nunique() == 20
+
+
 def test_one_command_then_their_figures(export, tmp_path):
     env = os.environ | dict(ANCHORAL_RESULTS=str(tmp_path), ANCHORAL_FIGURES=str(tmp_path/"figures"))
     code = "import sys; from anchoral.cli import main; sys.exit(main(sys.argv[1:]))"

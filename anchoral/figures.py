@@ -8,9 +8,9 @@ __all__ = ['METHODS', 'SETTING', 'STRATEGY', 'LEARNER', 'ENCODER', 'PARTS', 'KEY
            'name_panel', 'legend', 'counts', 'shares', 'n_classes', 'bound', 'saturation', 'subpool_size', 'share',
            'subpool_minority', 'discovered', 'minority_f1', 'title', 'figure2', 'alt_figure2', 'parts', 'figure_parts',
            'alt_parts', 'clusters', 'figure_clusters', 'alt_clusters', 'mean_lines', 'over_strategies', 'over_panels',
-           'figure3', 'figure4', 'alt_figure3', 'alt_figure4', 'medians', 'ranked', 'ahead', 'table2', 'published',
-           'pm', 'print_table2', 'table5', 'by_parameters', 'table3', 'published3', 'print_table3', 'figures_folder',
-           'save', 'spans', 'to_tex', 'to_html', 'to_page', 'save_table', 'origin']
+           'figure3', 'figure4', 'alt_figure3', 'alt_figure4', 'medians', 'ranked', 'ahead', 'table2',
+           'published_table5', 'pm', 'print_table2', 'table5', 'by_parameters', 'table3', 'published_table3',
+           'print_table3', 'figures_folder', 'save', 'spans', 'to_tex', 'to_html', 'to_page', 'save_table', 'origin']
 
 # %% ../nbs/09_figures.ipynb #1a1bf0bd
 import difflib
@@ -592,10 +592,10 @@ def table2(
     df = one_setting(select(check(df, needed), learner=learner, strategy=strategy))
     return pd.concat([_block(rows) for _, rows in df.groupby("task")], ignore_index=True).assign(source=source)
 
-# %% ../nbs/09_figures.ipynb #456fa070
+# %% ../nbs/09_figures.ipynb #c4f10166
 PAPER_TASKS = ["amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus"]
 
-def published(
+def published_table5(
     model:str=None,  # As in Table 1, e.g. "BERT-base", which is Table 2's; None: all
     strategy:str=None,  # As in our runs; random sampling comes along as a reference; None: all
 ):  # One row per published cell, the columns of `table2` as far as the paper prints them, and `time_text`
@@ -660,9 +660,9 @@ def _matched(t, group):
     return {("Budget-Matched", "Budget"): budget} | {
         ("Budget-Matched", c.title()): ["" if s else v for s, v in zip(same, _auc(t, f"matched_{c}"))] for c in ("majority", "minority")}
 
-# %% ../nbs/09_figures.ipynb #8d21e50b
+# %% ../nbs/09_figures.ipynb #c5c17337
 def print_table2(
-    numbers:pd.DataFrame,  # From `table2` and `published`, concatenated
+    numbers:pd.DataFrame,  # From `table2` and `published_table5`, concatenated
 ):  # The same rows as text, with two levels of columns
     "Table 2 as it is printed; model and strategy only where a source has several."
     t = numbers.reindex(columns=dict.fromkeys([*numbers, "model", "strategy", "time_median", "time_iqr", "time_ratio", "scored_median", "subpool_share", "matched_budget"]))
@@ -724,8 +724,8 @@ def table3(
     order = (t["gamma_maj"] == "entropy", t["gamma_min"] == "entropy", *(k for c, d in (("n_anchors", 10), ("n_neighbours", 50)) for k in (pd.to_numeric(t[c]), t[c] != d)), ~_is_default(t), t["variant"] == "no-anchoring")
     return t.iloc[np.lexsort(order)].reset_index(drop=True)  # the paper's order
 
-# %% ../nbs/09_figures.ipynb #a4694e25
-def published3():
+# %% ../nbs/09_figures.ipynb #dd5bca2a
+def published_table3():
     "The paper's Table 3 with the columns of `table3` that it prints: medians only, and no budget."
     t = pd.read_csv(results_dir() / "paper" / "table3.csv")
     wide = t.pivot(index="row", columns="measure", values="value").rename(columns=lambda m: f"{m}_median")
@@ -733,7 +733,7 @@ def published3():
     return _against_default(first.join(wide).reset_index(drop=True).assign(source="paper", task="amazon-agri"))
 
 def print_table3(
-    numbers:pd.DataFrame,  # From `table3` and `published3`, concatenated
+    numbers:pd.DataFrame,  # From `table3` and `published_table3`, concatenated
 ):  # The same rows as text
     "Table 3 as it is printed."
     t = numbers.reindex(columns=dict.fromkeys([*numbers, "budget", "subpool", "scored_median", "time_iqr"]))
@@ -809,7 +809,7 @@ def to_tex(df, title="", note="", stub=0):
         out.append(" & ".join(cell(v) if j >= stub or n[j] else "" for j, v in enumerate(r)) + r" \\")
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", *(f"% {l}" for l in note.splitlines()), ""])
 
-# %% ../nbs/09_figures.ipynb #2fe418e0
+# %% ../nbs/09_figures.ipynb #4b9b1ae7
 _CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}table{border-collapse:collapse;"
         "border-top:2px solid;border-bottom:2px solid;font-variant-numeric:tabular-nums;font-size:12px}caption{text-align:left;padding-bottom:.6rem;"
         "font-weight:600}th,td{padding:.15rem .35rem;text-align:right;white-space:nowrap}tbody th,th.l{text-align:left;vertical-align:top}"
@@ -819,14 +819,14 @@ _CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}table
 def to_html(df, title="", stub=0):
     "The table alone, as HTML: cells of the first `stub` columns that repeat are drawn once, marked ones are grey."
     names, runs, grouped = _heads(df)
-    e = lambda v: html.escape(str(v))
+    e, left, new = lambda v: html.escape(str(v)), ' class="l"', ' class="new"'
     head = "<tr>" + "".join(f'<th colspan="{b - a + 1}" scope="colgroup">{e(g)}</th>' if g else f'<td colspan="{b - a + 1}"></td>' for g, a, b in runs) + "</tr>\n" if grouped else ""
-    head += "<tr>" + "".join(f'<th scope="col"{" class=" + chr(34) + "l" + chr(34) if j <= stub else ""}>{e(n)}</th>' for j, n in enumerate(names)) + "</tr>"
+    head += "<tr>" + "".join(f'<th scope="col"{left if j <= stub else ""}>{e(n)}</th>' for j, n in enumerate(names)) + "</tr>"
     rows = []
     for r, n in zip(df.itertuples(index=False), spans(df, stub)):
         cells = [f'<th scope="rowgroup" rowspan="{k}">{e(v)}</th>' for v, k in zip(r, n) if k]
         cells += [f'<th scope="row">{e(v)}</th>' if j == stub else f'<td class="mark">{e(v)}</td>' if str(v).endswith(MARK) else f"<td>{e(v)}</td>" for j, v in enumerate(r) if j >= stub]
-        rows.append(f'<tr{" class=" + chr(34) + "new" + chr(34) if n.any() else ""}>{"".join(cells)}</tr>')
+        rows.append(f'<tr{new if n.any() else ""}>{"".join(cells)}</tr>')
     caption = f"<caption>{e(title)}</caption>\n" if title else ""
     return f"<table>{caption}<thead>\n{head}\n</thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 

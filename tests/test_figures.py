@@ -206,21 +206,21 @@ def test_rows_of_another_source_stand_beside_ours(df):
 
 def test_the_papers_rows():
     "Table 2's cells as printed; 6h stays text; budgets that differ are marked, hidden by rounding or not; per iteration from rounded budgets."
-    t = F.published("BERT-base", "entropy").set_index(["task", "variant"])
+    t = F.published_table5("BERT-base", "entropy").set_index(["task", "variant"])
     agri = t.loc["amazon-agri"]
     assert list(agri.index) == ["anchoral", "seals", "randsub", "none", "random"] and agri.time_text["none"] == "6h" and np.isnan(agri.time_ratio["none"])
     assert agri.iterations["anchoral"] == 144 and np.isclose(agri.matched_minority_per_iteration["anchoral"], 64.9 / 120) and np.isclose(agri.time_ratio["seals"], 85.4 / 4.4)
-    text = F.print_table2(F.published("BERT-base", "entropy"))
+    text = F.print_table2(F.published_table5("BERT-base", "entropy"))
     assert text["Overall", "Minority"][0] == "78.1 ± 1.0 (0.54)" and text["Selection", "Time, min"][3] == "6h" and text["Selection", "Scored"][0] == "–"
     assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475" and list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
-    deberta = F.print_table2(F.published("DeBERTa-base", "entropy")).set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
+    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy")).set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
     assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
-    everything = F.published()
+    everything = F.published_table5()
     assert (everything[[c for c in everything if c.endswith("per_iteration")]].max() <= 1).all()
     assert (everything.iterations * 25 + 100 - everything.budget).between(0, 50).all() and (everything.matched_iterations * 25 + 100 - everything.matched_budget).between(0, 50).all()
     assert len(everything) == 76 and everything.time_ratio[(everything.variant == "anchoral")].eq(1).all()
-    with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published("BERT-large")
-    three = F.print_table3(F.published3())
+    with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published_table5("BERT-large")
+    three = F.print_table3(F.published_table3())
     assert list(three["Minority"])[::7] == ["73.5", "33.6"] and list(three["× default"])[:2] == ["1.00", "3.10"] and set(three["Budget"]) == {"–"}
 
 
@@ -228,7 +228,7 @@ def test_table5(three):
     n = F.table5(three)
     assert len(n) == 3 * 6 + 1 and set(n.model) == {"head on MiniLM"} and list(dict.fromkeys(n.strategy)) == ["entropy", "ft-bertkm", "badge", "random"]
     assert n[n.variant == "anchoral"].time_ratio.eq(1).all() and n[n.variant == "random"].time_ratio.isna().all()
-    text = F.print_table2(pd.concat([F.published(), n], ignore_index=True))
+    text = F.print_table2(pd.concat([F.published_table5(), n], ignore_index=True))
     assert [c[1] for c in text][:5] == ["Source", "Dataset", "Model", "Strategy", "Pool filtering"]
 
 

@@ -22,7 +22,7 @@ help:
 
 env: $(VENV)/.done
 $(VENV)/.done: constraints.txt settings.ini setup.py pyproject.toml
-	@echo "Setting up $(VENV): about 150 packages, 0.5 GB to download with a CPU build of torch (3 GB with a CUDA build), 2.5 GB on disk; 3 to 10 minutes."
+	@echo "Setting up $(VENV): about 200 packages, 0.5 GB to download with a CPU build of torch (3 GB with a CUDA build), 2.5 GB on disk; 3 to 10 minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,cluster,milvus,bench,docs,dev]"
@@ -36,7 +36,7 @@ reproduce: env
 	@$(MAKE) --no-print-directory figures
 
 figures: figures/.rendered
-figures/.rendered: results/quick.parquet results/offline.parquet results/ablation.parquet results/missed-cluster.parquet results/open.parquet $(PAGES) anchoral/figures.py | env
+figures/.rendered: $(wildcard results/*.parquet) $(PAGES) anchoral/figures.py | env
 	$(BIN)/anchoral render --profile quick --workers $(WORKERS)
 	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,9 +22,10 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3",
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions", "teaching-plan"]}
 
 
+@cache
 def notebooks():
     "Page -> notebook, in reading order."
-    own = [p for p in sorted(NBS.glob("[0-9]*.ipynb"))]
+    own = sorted(NBS.glob("[0-9]*.ipynb"))
     rest = [p for folder in SECTIONS.values() for p in sorted((NBS/folder).glob("*.ipynb"))]
     return {str(p.relative_to(NBS).with_suffix(".md")): p for p in [NBS/"index.ipynb", *own, *rest]}
 

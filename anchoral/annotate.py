@@ -54,7 +54,7 @@ class Answer:
     similarity:float|None = None # A cosine
     peeked:bool = False      # Did the person look at what the model thinks first?
 
-# %% ../nbs/15_annotate.ipynb #1c6912fb
+# %% ../nbs/15_annotate.ipynb #be4365e5
 class Book:
     "What the events of a session add up to."
     def __init__(self,
@@ -64,7 +64,9 @@ class Book:
         self.n_classes, self.minority = n_classes, list(minority)
         self.batches, self.answers, self.job, self.ended, self.seq = [], {}, None, "", 0
 
-    def pending(self, batch) -> list: "Ids of a batch that have no answer."; return [i for i in batch.ids if i not in self.answers] if batch.kind != "file" else []
+    def pending(self, batch) -> list:
+        "Ids of a batch that have no answer."
+        return [i for i in batch.ids if i not in self.answers] if batch.kind != "file" else []
     def where(self) -> dict:
         "Each waiting id and the number of its batch, in the order in which they are shown."
         out = {}
@@ -74,9 +76,14 @@ class Book:
                     for i in self.pending(b): out.setdefault(i, n)
         return out
     @property
-    def queue(self) -> list: "Ids that wait for an answer, in the order in which they are shown."; return list(self.where())
-    def masked(self) -> set: "Ids no new batch may hold: answered, or waiting."; return set(self.answers) | {i for b in self.batches for i in b.ids}
-    def asked(self) -> int: "Batches of the loop that still wait for answers."; return sum(b.kind in ("model", "random", "example") and bool(self.pending(b)) for b in self.batches)
+    def queue(self) -> list:
+        "Ids that wait for an answer, in the order in which they are shown."; return list(self.where())
+    def masked(self) -> set:
+        "Ids no new batch may hold: answered, or waiting."
+        return set(self.answers) | {i for b in self.batches for i in b.ids}
+    def asked(self) -> int:
+        "Batches of the loop that still wait for answers."
+        return sum(b.kind in ("model", "random", "example") and bool(self.pending(b)) for b in self.batches)
 
 # %% ../nbs/15_annotate.ipynb #d979374c
 @patch
@@ -133,23 +140,26 @@ def _do_undo(self:Book, id): del self.answers[id]
 def _do_restore(self:Book, ids):
     for i in ids: del self.answers[i]
 
-# %% ../nbs/15_annotate.ipynb #b518bfae
+# %% ../nbs/15_annotate.ipynb #395cff61
 def read_log(
     path, # A session's `log.jsonl`
 ) -> list:
-    "The events in a log. A last line that was cut off is removed; any other damage is a `ValueError` that names the line."
+    """The events in a log. A last line that was cut off is removed;
+    any other damage is a `ValueError` that names the line."""
     path = Path(path)
     if not path.exists(): return []
     data = path.read_bytes()
     whole, events = data[:data.rfind(b"\n") + 1], []
     for n, line in enumerate(whole.splitlines(), 1):
         try: events.append(json.loads(line))
-        except ValueError: raise ValueError(f"line {n} of {path.name} is damaged; the {n-1} lines before it are whole: keep a copy of the file, cut it there, and open the session again") from None
+        except ValueError:
+            raise ValueError(f"line {n} of {path.name} is damaged; the {n-1} lines before it are whole: keep a copy "
+                             "of the file, cut it there, and open the session again") from None
     if len(whole) < len(data):
         with atomic(path) as tmp: tmp.write_bytes(whole)
     return events
 
-# %% ../nbs/15_annotate.ipynb #e7b0df17
+# %% ../nbs/15_annotate.ipynb #3ed02d20
 _OPEN = {} # Sessions of this process, by folder
 
 class Session:
@@ -161,7 +171,8 @@ class Session:
         query_size:int=10,  # Texts per batch, $b$
         ahead:int=1,        # Batches prepared while the person labels; 0 waits for the model, as the paper does
     ):
-        self.al, self.task, self.folder, self.query_size, self.ahead = al, task, Path(folder).absolute(), query_size, ahead
+        self.al, self.task, self.folder = al, task, Path(folder).absolute()
+        self.query_size, self.ahead = query_size, ahead
         self._check()
         if self.folder in _OPEN: _OPEN[self.folder].close()
         self.lock, self.model, self.listeners, self.error = threading.RLock(), threading.Lock(), [], ""
@@ -172,29 +183,42 @@ class Session:
         _OPEN[self.folder] = self
         self._go()
 
-# %% ../nbs/15_annotate.ipynb #f62da759
+# %% ../nbs/15_annotate.ipynb #2e1a5d6d
 @patch
 def _check(self:Session):
     "Refuse what could not work, before anything is written."
     n, task, state = len(self.al.x), self.task, self.al.state
-    if len(task.texts) != n: raise ValueError(f"the task has {len(task.texts)} texts but the learner reads {n} instances; encode the task's texts, all of them and in their order")
-    if task.n_classes != state.n_classes or set(task.minority) != set(state.minority): raise ValueError(f"the task has {task.n_classes} classes, minority {tuple(task.minority)}, and the ActiveLearner {state.n_classes}, minority {tuple(state.minority)}; they must agree")
-    if not isinstance(self.query_size, (int, np.integer)) or self.query_size < 1: raise ValueError(f"query_size must be a whole number of at least 1, got {self.query_size!r}")
-    if state.history: raise ValueError(f"the ActiveLearner was told {len(self.al.labelled)} labels already, and a session begins with what is in the task: give it a new one, and the labels by load()")
+    if len(task.texts) != n:
+        raise ValueError(f"the task has {len(task.texts)} texts but the learner reads {n} instances; encode the "
+                         "task's texts, all of them and in their order")
+    if task.n_classes != state.n_classes or set(task.minority) != set(state.minority):
+        raise ValueError(f"the task has {task.n_classes} classes, minority {tuple(task.minority)}, and the "
+                         f"ActiveLearner {state.n_classes}, minority {tuple(state.minority)}; they must agree")
+    if not isinstance(self.query_size, (int, np.integer)) or self.query_size < 1:
+        raise ValueError(f"query_size must be a whole number of at least 1, got {self.query_size!r}")
+    if state.history:
+        raise ValueError(f"the ActiveLearner was told {len(self.al.labelled)} labels already, and a session begins "
+                         "with what is in the task: give it a new one, and the labels by load()")
     self._facts()
-    if self.ahead not in (0, 1): raise ValueError(f"ahead must be 0 (wait for the model) or 1 (a batch from the model before), got {self.ahead!r}")
+    if self.ahead not in (0, 1):
+        raise ValueError("ahead must be 0 (wait for the model) or 1 (a batch from the model before), "
+                         f"got {self.ahead!r}")
 
+# %% ../nbs/15_annotate.ipynb #b912d4b2
 @patch
 def _facts(self:Session) -> dict:
     "What makes a pool this pool; a `ValueError` when the folder belongs to another."
     task, meta = self.task, self.folder/"session.json"
-    facts = dict(classes=list(task.classes), minority=[int(c) for c in task.minority], texts=len(task.texts), pool=digest(*task.texts))
+    facts = dict(classes=list(task.classes), minority=[int(c) for c in task.minority], texts=len(task.texts),
+                 pool=digest(*task.texts))
     if meta.exists() and (have := json.loads(meta.read_text())) != facts:
         odd = [k for k in facts if have.get(k) != facts[k]]
-        raise ValueError(f"the session in {self.folder.name!r} belongs to another task: its {odd[0]} is {have.get(odd[0])!r}, here it is {facts[odd[0]]!r}; give another folder, or the task it was begun with")
+        raise ValueError(f"the session in {self.folder.name!r} belongs to another task: its {odd[0]} is "
+                         f"{have.get(odd[0])!r}, here it is {facts[odd[0]]!r}; give another folder, or the task "
+                         "it was begun with")
     return facts
 
-# %% ../nbs/15_annotate.ipynb #c9210ea3
+# %% ../nbs/15_annotate.ipynb #1708d498
 @patch
 def _open(self:Session):
     "Lock the folder, check whose it is, and read the log."
@@ -202,7 +226,9 @@ def _open(self:Session):
     self.folder.mkdir(parents=True, exist_ok=True)
     self._lock = FileLock(self.folder/".lock")
     try: self._lock.acquire(timeout=0)
-    except Timeout: raise OSError(f"the session in {self.folder.name!r} is open in another process; close it there (session.close(), or stop its kernel) and open it again") from None
+    except Timeout:
+        raise OSError(f"the session in {self.folder.name!r} is open in another process; close it there "
+                      "(session.close(), or stop its kernel) and open it again") from None
     try: self._read()
     except Exception:
         self._lock.release()
@@ -216,9 +242,11 @@ def _read(self:Session):
     self.book, events = Book(task.n_classes, facts["minority"]), read_log(self.folder/"log.jsonl")
     last = max((n for n, e in enumerate(events) if e["do"] == "ask"), default=0)
     for n, e in enumerate(events):
-        if e["do"] != "ask" or n == last: self.book.apply(e) # an earlier question was answered by the batch that follows it
+        # an earlier question was answered by the batch that follows it
+        if e["do"] != "ask" or n == last: self.book.apply(e)
     known = np.flatnonzero(task.labels >= 0)
-    if not events and len(known): self._log(do="file", answers={str(i): asdict(Answer(int(task.labels[i]), "file", 0)) for i in known.tolist()})
+    if not events and len(known):
+        self._log(do="file", answers={str(i): asdict(Answer(int(task.labels[i]), "file", 0)) for i in known.tolist()})
 
 # %% ../nbs/15_annotate.ipynb #2d0c18c7
 @patch
@@ -244,7 +272,7 @@ def close(self:Session):
     if _OPEN.get(self.folder) is self: del _OPEN[self.folder]
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #916c1040
+# %% ../nbs/15_annotate.ipynb #56757b14
 @patch
 def _go(self:Session):
     "Ask for the next batch in a thread of its own, if one is needed."
@@ -254,7 +282,8 @@ def _go(self:Session):
         if book.job is None:
             if book.ended or book.asked() > self.ahead: return
             self._log(do="ask", b=int(self.query_size), batches=len(book.batches))
-        self._busy, self._thread = True, threading.Thread(target=self._work, args=(dict(book.job),), daemon=True, name="anchoral-annotate")
+        self._busy, self._thread = True, threading.Thread(target=self._work, args=(dict(book.job),), daemon=True,
+                                                          name="anchoral-annotate")
         self._thread.start()
 
 # %% ../nbs/15_annotate.ipynb #ac9fa91c
@@ -273,11 +302,12 @@ def _work(self:Session, job):
         self._go()
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #0fa98d30
+# %% ../nbs/15_annotate.ipynb #03173cae
 def fresh(al:ActiveLearner) -> ActiveLearner:
     "The same parts, nothing labelled."
     s = al.state
-    return ActiveLearner(s.index, al.x, al.learner, al.filter, al.strategy, s.n_classes, s.minority, al.seeds, al.examples)
+    return ActiveLearner(s.index, al.x, al.learner, al.filter, al.strategy, s.n_classes, s.minority,
+                         al.seeds, al.examples)
 
 def choose(
     al:ActiveLearner, # The parts
@@ -290,9 +320,14 @@ def choose(
     for ids, labels in training: al.tell(ids, labels)
     al.skip(np.setdiff1d(masked, al.labelled))
     ids = al.ask(b)
-    if not len(ids): return dict(do="empty", why="every text has an answer" if al.state.excluded.all() else "the subpool is empty: nothing without an answer is near the anchors")
-    if al.subpool is None: return dict(do="batch", kind="example" if np.isin(ids, al.examples).all() else "random", ids=ids.tolist())
-    out = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.turn - 1, probs=np.round(al.outputs(ids).probs.astype(float), 6).tolist())
+    if not len(ids):
+        return dict(do="empty", why="every text has an answer"
+                    if al.state.excluded.all() else "the subpool is empty: nothing without an answer "
+                                                    "is near the anchors")
+    if al.subpool is None:
+        return dict(do="batch", kind="example" if np.isin(ids, al.examples).all() else "random", ids=ids.tolist())
+    out = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.turn - 1,
+               probs=np.round(al.outputs(ids).probs.astype(float), 6).tolist())
     return out | _anchors(al, ids)
 
 # %% ../nbs/15_annotate.ipynb #965c3603
@@ -303,14 +338,16 @@ def _anchors(al, ids):
     near = sub.nearest[[int(np.flatnonzero(sub.ids == i)[0]) for i in ids]]
     return dict(anchors=near.tolist(), sims=np.round((V[ids] * V[near]).sum(1).astype(float), 4).tolist())
 
-# %% ../nbs/15_annotate.ipynb #ef3281e7
+# %% ../nbs/15_annotate.ipynb #822c84cd
 @patch
 def _class(self:Session, label) -> int|None:
     "A class's number from its name or number; None, to skip, stays None."
     if label is None: return None
     names = {c: i for i, c in enumerate(self.task.classes)}
     if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
-        if not 0 <= label < len(names): raise ValueError(f"there is no class {label}; classes are {', '.join(f'{i} {c}' for c, i in names.items())}")
+        if not 0 <= label < len(names):
+            raise ValueError(f"there is no class {label}; classes are "
+                             f"{', '.join(f'{i} {c}' for c, i in names.items())}")
         return int(label)
     return lookup(label, names, "class")
 
@@ -329,20 +366,22 @@ def _mark(self:Session):
 # %% ../nbs/15_annotate.ipynb #d6e802b6
 def _now(): return datetime.now(UTC).isoformat(timespec="milliseconds")
 
-# %% ../nbs/15_annotate.ipynb #856015a8
+# %% ../nbs/15_annotate.ipynb #4a57cfc3
 @patch
 def answer(self:Session,
     label,    # A class's name or number; None skips
     id=None,  # The text that the person saw; default: the current one
     seq=None, # The `seq` of the view they saw it in, if it has one
 ) -> bool:
-    "Answer the current text. False, and nothing done, when that is not the text (or the view) the answer was meant for."
+    """Answer the current text. False, and nothing done,
+    when that is not the text (or the view) the answer was meant for."""
     label = self._class(label)
     with self.lock:
         now = self._mark()
         if now is None or (id is not None and id != now) or (seq is not None and seq != self.book.seq): return False
         took = round(time.perf_counter() - self._shown[now], 3)
-        self._log(do="answer", id=now, label=label, time=_now(), seconds=took, wait=round(self._waited, 3), peeked=now in self._peeked)
+        self._log(do="answer", id=now, label=label, time=_now(), seconds=took, wait=round(self._waited, 3),
+                  peeked=now in self._peeked)
         self._left, self._shown = time.perf_counter(), {}
         self._mark()
     self._go()
@@ -374,11 +413,13 @@ def undo(self:Session, seq=None) -> int|None:
     self._tell_all()
     return done[-1]
 
-# %% ../nbs/15_annotate.ipynb #86e5368b
+# %% ../nbs/15_annotate.ipynb #4b0e9ee5
 @patch
 def change(self:Session, id, label):
     "Give a text that was answered another label, or None to skip it."
-    if id not in self.book.answers: raise ValueError(f"text {id} has no answer yet, so there is none to change; answered are {list(self.book.answers)[-5:]} (the last five)")
+    if id not in self.book.answers:
+        raise ValueError(f"text {id} has no answer yet, so there is none to change; answered are "
+                         f"{list(self.book.answers)[-5:]} (the last five)")
     self._step(do="change", id=int(id), label=self._class(label))
 
 @patch
@@ -386,7 +427,8 @@ def restore(self:Session, ids):
     "Let skipped texts be asked again."
     ids = [int(i) for i in np.atleast_1d(ids)]
     for i in ids:
-        if i not in self.book.answers or self.book.answers[i].label is not None: raise ValueError(f"text {i} was not skipped; skipped are {self.skipped}")
+        if i not in self.book.answers or self.book.answers[i].label is not None:
+            raise ValueError(f"text {i} was not skipped; skipped are {self.skipped}")
     self._step(do="restore", ids=ids)
 
 # %% ../nbs/15_annotate.ipynb #7a07fce4
@@ -400,14 +442,18 @@ def skipped(self:Session) -> list:
     "Ids of the texts that were skipped."
     return [i for i, a in self.book.answers.items() if a.label is None]
 
-# %% ../nbs/15_annotate.ipynb #e28a6dac
+# %% ../nbs/15_annotate.ipynb #2ed3e82c
 @patch
 def wait(self:Session,
     seconds:float=60, # At most so long
 ) -> int|None:
     "Wait until a text can be shown; its id, or None when nothing is left."
-    with self.changed: done = self.changed.wait_for(lambda: self.current is not None or self.book.ended or self.error or self._closed, seconds)
-    if self.error: raise RuntimeError(f"choosing the next batch failed, and every answer is safe: {self.error}; mend the cause and call session.retry()")
+    with self.changed:
+        done = self.changed.wait_for(lambda: self.current is not None or self.book.ended or self.error
+                                     or self._closed, seconds)
+    if self.error:
+        raise RuntimeError(f"choosing the next batch failed, and every answer is safe: {self.error}; mend the cause "
+                           "and call session.retry()")
     if not done: raise TimeoutError(f"no text after {seconds:g} s; the model is still training")
     return self._mark()
 
@@ -417,7 +463,8 @@ def settle(self:Session,
 ):
     "Wait until no batch is being chosen; a person has no need to, a script that looks at the queue has."
     with self.changed:
-        if not self.changed.wait_for(lambda: not self._busy, seconds): raise TimeoutError(f"still choosing after {seconds:g} s")
+        if not self.changed.wait_for(lambda: not self._busy, seconds):
+            raise TimeoutError(f"still choosing after {seconds:g} s")
     return self
 
 @patch
@@ -426,20 +473,25 @@ def retry(self:Session):
     self.error = ""
     self._go()
 
-# %% ../nbs/15_annotate.ipynb #fd1772bd
-COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds", "wait", "score", "anchor", "similarity", "peeked"]
+# %% ../nbs/15_annotate.ipynb #fa72c9b0
+COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds", "wait", "score", "anchor",
+           "similarity", "peeked"]
 
 @patch
 def frame(self:Session) -> pd.DataFrame:
     "One row per answered text, in the order of the answers."
-    rows = [asdict(a) | dict(id=i, text=self.task.texts[i], skipped=a.label is None, label=None if a.label is None else self.task.classes[a.label]) for i, a in self.book.answers.items()]
+    rows = [asdict(a) | dict(id=i, text=self.task.texts[i], skipped=a.label is None,
+                             label=None if a.label is None else self.task.classes[a.label])
+                             for i, a in self.book.answers.items()]
     df = pd.DataFrame(rows, columns=COLUMNS)
-    return df.astype({"seconds": float, "wait": float, "score": float, "similarity": float, "anchor": "Int64", "id": "int64", "batch": "int64", "iteration": "int64", "skipped": bool, "peeked": bool})
+    return df.astype({"seconds": float, "wait": float, "score": float, "similarity": float, "anchor": "Int64",
+                      "id": "int64", "batch": "int64", "iteration": "int64", "skipped": bool, "peeked": bool})
 
 def save_frame(df:pd.DataFrame, path) -> Path:
     "Write a frame to a file named .csv or .parquet, whole or not at all."
     path = Path(path)
-    if path.suffix not in (".csv", ".parquet"): raise ValueError(f"cannot write {path.name!r}: give a name that ends in .csv or .parquet")
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"cannot write {path.name!r}: give a name that ends in .csv or .parquet")
     with atomic(path) as tmp: df.to_csv(tmp, index=False) if path.suffix == ".csv" else df.to_parquet(tmp, index=False)
     return path
 
@@ -448,7 +500,7 @@ def export(self:Session, path) -> Path:
     "Write `frame()` to CSV or Parquet."
     return save_frame(self.frame(), path)
 
-# %% ../nbs/15_annotate.ipynb #ba0fe48b
+# %% ../nbs/15_annotate.ipynb #38300a8a
 def _cell(value):
     "A cell of a table as a plain value, None where it is empty."
     if value is None or pd.isna(value) or value == "": return None
@@ -460,33 +512,42 @@ def _row(self:Session, row, ids) -> tuple:
     text, label = _cell(row.get("text")), _cell(row.get("label"))
     i = _cell(row.get("id")) if text is None else ids.get(text)
     if i is None: raise ValueError(f"the text {str(text)[:40]!r} is not in the pool; import labels of this pool only")
-    if not 0 <= int(i) < len(self.task.texts): raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
+    if not 0 <= int(i) < len(self.task.texts):
+        raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
     number = lambda k, f: None if (v := _cell(row.get(k))) is None else f(float(v))
-    facts = {k: number(k, float) for k in ("seconds", "wait", "score", "similarity")} | dict(anchor=number("anchor", int), time=_cell(row.get("time")) or "", peeked=str(row.get("peeked")) == "True")
-    by, iteration, label = _cell(row.get("by")) or "file", number("iteration", int), None if label is None else _names([label])[0]
-    return int(i), asdict(Answer(self._class(label), lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0, -1 if iteration is None else iteration, **facts))
+    facts = {k: number(k, float) for k in ("seconds", "wait", "score",
+                                           "similarity")} | dict(anchor=number("anchor", int),
+            time=_cell(row.get("time")) or "", peeked=str(row.get("peeked")) == "True")
+    by, iteration, label = (_cell(row.get("by")) or "file", number("iteration", int),
+                            None if label is None else _names([label])[0])
+    return int(i), asdict(Answer(self._class(label), lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0,
+                                 -1 if iteration is None else iteration, **facts))
 
-# %% ../nbs/15_annotate.ipynb #7a8b4982
+# %% ../nbs/15_annotate.ipynb #6a82dbbb
 @patch
 def load(self:Session,
     data,                 # A frame, or a CSV or Parquet file with a column `label`, and `text` or `id`
     overwrite:bool=False, # Where an answer is there already and differs, take the one in the file?
 ) -> int:
-    "Take in labels; an empty label is a skipped text where `skipped` says so, else no answer. The number of texts that changed."
+    """Take in labels; an empty label is a skipped text where `skipped` says so, else no answer.
+    The number of texts that changed."""
     df = _frame(data)
     for c in ("label", "id" if "id" in df.columns else "text"):
         if c not in df.columns: lookup(c, list(df.columns), "column")
     ids = {t: i for i, t in enumerate(self.task.texts)}
-    rows = dict(self._row(r, ids) for r in df.to_dict("records") if _cell(r["label"]) is not None or str(r.get("skipped")) == "True")
+    rows = dict(self._row(r, ids) for r in df.to_dict("records") if _cell(r["label"]) is not None
+                or str(r.get("skipped")) == "True")
     have = self.book.answers
     odd = [i for i, a in rows.items() if i in have and have[i].label != a["label"]]
-    if odd and not overwrite: raise ValueError(f"{len(odd)} answers differ from those in the session, first for text {odd[0]} {self.task.texts[odd[0]][:30]!r}; to take the file's, load(..., overwrite=True)")
+    if odd and not overwrite:
+        raise ValueError(f"{len(odd)} answers differ from those in the session, first for text {odd[0]} "
+                         f"{self.task.texts[odd[0]][:30]!r}; to take the file's, load(..., overwrite=True)")
     for i in odd: self.change(i, rows[i]["label"])
     new = {str(i): a for i, a in rows.items() if i not in have}
     if new: self._step(do="file", answers=new)
     return len(new) + len(odd)
 
-# %% ../nbs/15_annotate.ipynb #f3f58af3
+# %% ../nbs/15_annotate.ipynb #67b39924
 @patch
 def view(self:Session) -> dict:
     "What to draw now."
@@ -495,10 +556,14 @@ def view(self:Session) -> dict:
         batch = book.batches[book.where()[i]] if i is not None else None
         told = [a for a in book.answers.values() if book.batches[a.batch].kind != "file"]
         left = book.pending(batch) if batch else []
-        return dict(seq=book.seq, id=i, text=self.task.texts[i] if batch else "", kind=batch.kind if batch else "", iteration=batch.iteration if batch else -1,
-                    place=[len(batch.ids) - len(left) + 1, len(batch.ids)] if batch else [0, 0], classes=list(classes), minority=book.minority,
-                    labels=[-1 if a.label is None else a.label for a in told], known=len(book.answers) - len(told), pool=len(self.task.texts),
-                    waited=self._waited, waiting=batch is None and not book.ended and not self.error and not self._closed, message=self._message(batch))
+        return dict(seq=book.seq, id=i, text=self.task.texts[i] if batch else "", kind=batch.kind if batch else "",
+                    iteration=batch.iteration if batch else -1,
+                    place=[len(batch.ids) - len(left) + 1, len(batch.ids)] if batch else [0, 0], classes=list(classes),
+                    minority=book.minority,
+                    labels=[-1 if a.label is None else a.label for a in told], known=len(book.answers) - len(told),
+                    pool=len(self.task.texts),
+                    waited=self._waited, waiting=batch is None and not book.ended and not self.error
+                    and not self._closed, message=self._message(batch))
 
 @patch
 def _message(self:Session, batch):
@@ -507,30 +572,39 @@ def _message(self:Session, batch):
     if self.error: return f"Choosing the next batch failed; what you answered is saved. {self.error}"
     return f"Nothing left to ask: {self.book.ended}." if batch is None and self.book.ended else ""
 
-# %% ../nbs/15_annotate.ipynb #21fb8e00
+# %% ../nbs/15_annotate.ipynb #3d0d096e
 @patch
 def peek(self:Session) -> dict:
-    "What the model that chose the current text thinks of it: a probability per class; and why it was chosen: its nearest anchor."
+    """What the model that chose the current text thinks of it: a probability per class; and why it was chosen:
+    its nearest anchor."""
     with self.lock:
         i = self.current
         if i is None: return {}
         b = self.book.batches[self.book.where()[i]]
-        if b.kind == "audit": return dict(id=i, why="Nothing is shown during an audit: the answer must not depend on the model.")
-        if b.kind != "model": return dict(id=i, why=f"No model chose this text: {dict(random='it was drawn at random', example='you gave it as an example', found='you searched for it')[b.kind]}.")
+        if b.kind == "audit":
+            return dict(id=i, why="Nothing is shown during an audit: the answer must not depend on the model.")
+        if b.kind != "model":
+            why = dict(random="it was drawn at random", example="you gave it as an example",
+                       found="you searched for it")
+            return dict(id=i, why=f"No model chose this text: {why[b.kind]}.")
         at = b.ids.index(i)
         self._peeked.add(i)
-        out = dict(id=i, probs=dict(zip(self.task.classes, b.probs[at])), why=f"Chosen by the model of iteration {b.iteration}.")
-        return out | (dict(anchor=b.anchors[at], anchor_text=self.task.texts[b.anchors[at]], similarity=b.sims[at]) if b.anchors else {})
+        out = dict(id=i, probs=dict(zip(self.task.classes, b.probs[at])),
+                   why=f"Chosen by the model of iteration {b.iteration}.")
+        return out | (dict(anchor=b.anchors[at], anchor_text=self.task.texts[b.anchors[at]], similarity=b.sims[at])
+                      if b.anchors else {})
 
-# %% ../nbs/15_annotate.ipynb #6938d60f
+# %% ../nbs/15_annotate.ipynb #6e8b2037
 @patch
 def plain(self:Session) -> str:
     "The view as text."
     v = self.view()
     counts = ", ".join(f"{v['labels'].count(c)} {name}" for c, name in enumerate(v["classes"]))
     head = f"{len(v['labels'])} answers ({counts}, {v['labels'].count(-1)} skipped), {v['known']} known before"
-    if v["id"] is None: return f"{head}\n{v['message'] or 'The model is choosing the next batch; say() again in a moment.'}"
-    where = f"text {v['id']}, {v['place'][0]} of {v['place'][1]} in a batch " + ("chosen by the model" if v["kind"] == "model" else f"of kind {v['kind']}")
+    if v["id"] is None:
+        return f"{head}\n{v['message'] or 'The model is choosing the next batch; say() again in a moment.'}"
+    where = f"text {v['id']}, {v['place'][0]} of {v['place'][1]} in a batch " + ("chosen by the model"
+            if v["kind"] == "model" else f"of kind {v['kind']}")
     keys = "  ".join(f"[{c+1}] {name}" for c, name in enumerate(v["classes"]))
     return f"{head}\n{where}\n\n    {v['text']}\n\n{keys}  [s] skip  [u] undo  [m] what the model thinks"
 
@@ -539,14 +613,16 @@ def say(self:Session,
     word:str="", # A class's name or key, or s, u, m; nothing: only show
 ):
     "Do what `word` says and print what is next."
-    keys = {str(c+1): c for c in range(self.task.n_classes)} | {name: c for c, name in enumerate(self.task.classes)} | {"s": None, "skip": None}
+    keys = {str(c+1): c for c in range(self.task.n_classes)} | {name: c
+            for c, name in enumerate(self.task.classes)} | {"s": None, "skip": None}
     if word in ("u", "undo"): print("Nothing to take back." if self.undo() is None else "Taken back.")
     elif word in ("m", "model"): print("\n".join(f"{k}: {v}" for k, v in self.peek().items() if k != "id"))
-    elif word and not self.answer(lookup(word, keys, "answer; besides these, u takes back and m shows the model:")): print("There is no text to answer.")
+    elif word and not self.answer(lookup(word, keys, "answer; besides these, u takes back and m shows the model:")):
+        print("There is no text to answer.")
     self.wait()
     print(self.plain())
 
-# %% ../nbs/15_annotate.ipynb #e44b2e39
+# %% ../nbs/15_annotate.ipynb #b6675cf4
 STATIC = Path(__file__).with_name("static") if "__file__" in globals() else Path("../anchoral/static")
 
 @lru_cache
@@ -559,7 +635,8 @@ def _annotator():
         def _repr_mimebundle_(self, **kw):
             bundle = super()._repr_mimebundle_(**kw)
             data = bundle[0] if isinstance(bundle, tuple) else bundle
-            return (data or {}) | {"text/plain": self.session.plain() + "\n(No widget here: use session.say(word).)"}, {}
+            plain = self.session.plain() + "\n(No widget here: use session.say(word).)"
+            return (data or {}) | {"text/plain": plain}, {}
     return Annotator
 
 # %% ../nbs/15_annotate.ipynb #8b19b03d
@@ -577,7 +654,7 @@ def annotate(
     widget.on_msg(lambda _, message, buffers: hear(session, message, widget.send, draw))
     return widget
 
-# %% ../nbs/15_annotate.ipynb #465eb68a
+# %% ../nbs/15_annotate.ipynb #2216c712
 def hear(
     session:Session,
     message:dict,  # From the page: `do`, and the `id` and `seq` of the view that the person saw
@@ -587,14 +664,15 @@ def hear(
     "Do what the person asked. Anything stale or wrong changes nothing; the page always gets an answer."
     try:
         do, seq = message.get("do"), message.get("seq")
-        if do == "answer" and not session.answer(message.get("label"), message.get("id"), -1 if seq is None else seq): draw()
+        if do == "answer" and not session.answer(message.get("label"), message.get("id"), -1 if seq is None else seq):
+            draw()
         elif do == "undo": session.undo(-1 if seq is None else seq)
         elif do == "peek": send(dict(do="peek", **session.peek()))
         elif do == "retry": session.retry()
     except (ValueError, OSError) as e: send(dict(do="error", message=str(e)))
     send(dict(do="heard", seq=session.book.seq))
 
-# %% ../nbs/15_annotate.ipynb #11344a0d
+# %% ../nbs/15_annotate.ipynb #0ba18e73
 @patch
 def _alike(self:Session, like) -> np.ndarray:
     "(n,) cosine similarity of each text to a text of the pool, by id, or to one written down."
@@ -603,10 +681,12 @@ def _alike(self:Session, like) -> np.ndarray:
         if not 0 <= like < len(V): raise ValueError(f"there is no text {like}; ids are 0 to {len(V)-1}")
         return V @ V[like]
     with self.model: row = np.asarray(self.al.learner.prepare([str(like)], fit_on=self.task.texts))
-    if row.shape != (1, V.shape[1]): raise ValueError(f"the learner reads texts as {row.shape[1:]} numbers and the index as {V.shape[1:]}: find(like=id of a text in the pool) instead")
+    if row.shape != (1, V.shape[1]):
+        raise ValueError(f"the learner reads texts as {row.shape[1:]} numbers and the index as {V.shape[1:]}: "
+                         "find(like=id of a text in the pool) instead")
     return V @ row[0]
 
-# %% ../nbs/15_annotate.ipynb #56d0c326
+# %% ../nbs/15_annotate.ipynb #e8099894
 @patch
 def find(self:Session,
     words:str="", # Keywords, or
@@ -614,7 +694,8 @@ def find(self:Session,
     k:int=10,     # At most so many
 ) -> pd.DataFrame:
     "Texts without an answer that match, best first, ties by smaller id: columns `id`, `score`, `text`."
-    if bool(words) == (like is not None): raise ValueError("find by keywords, find('power cut'), or by likeness, find(like=17): one of the two")
+    if bool(words) == (like is not None):
+        raise ValueError("find by keywords, find('power cut'), or by likeness, find(like=17): one of the two")
     if words: self._words = self._words or BM25(self.task.texts)
     scores = np.array(self._words.scores(words) if words else self._alike(like), np.float32)
     scores[list(self.book.answers)] = -np.inf
@@ -623,33 +704,36 @@ def find(self:Session,
     best = best[scores[best] > (0 if words else -np.inf)]
     return pd.DataFrame(dict(id=best, score=scores[best].round(4), text=[self.task.texts[i] for i in best]))
 
-# %% ../nbs/15_annotate.ipynb #03b4fd03
+# %% ../nbs/15_annotate.ipynb #f9e36732
 @patch
 def look_at(self:Session, ids):
     "Put texts in front of the queue, to be answered next; ids that have an answer are an error."
     ids = [int(i) for i in np.atleast_1d(ids)]
     for i in ids:
-        if not 0 <= i < len(self.task.texts): raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
+        if not 0 <= i < len(self.task.texts):
+            raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
         if i in self.book.answers: raise ValueError(f"text {i} has an answer; change it with change({i}, label)")
     self._step(do="batch", kind="found", ids=list(dict.fromkeys(ids)))
 
-# %% ../nbs/15_annotate.ipynb #90b182ac
+# %% ../nbs/15_annotate.ipynb #11fcab4e
 def _train(session):
     "An `ActiveLearner` fitted on every label that was not given in an audit."
     al = fresh(session.al)
     told = {i: a.label for i, a in session.book.answers.items() if a.label is not None and a.by != "audit"}
     missing = [c for k, c in enumerate(session.task.classes) if k not in told.values()]
-    if missing: raise ValueError(f"no text is labelled {missing[0]!r} yet: label at least one of each class before predict")
+    if missing:
+        raise ValueError(f"no text is labelled {missing[0]!r} yet: label at least one of each class before predict")
     al.tell(list(told), list(told.values()))
     return al.fit()
 
-# %% ../nbs/15_annotate.ipynb #b9729283
+# %% ../nbs/15_annotate.ipynb #1d461eb6
 @patch
 def predict(self:Session,
     path=None,        # A CSV file for the scores, if wanted
     batch:int=4096,   # Texts scored at once
 ) -> pd.DataFrame:
-    "Train on all labels and score every text: columns `id`, `label` (the answer, if it has one), `predicted`, `score`, a probability per class."
+    """Train on all labels and score every text:
+    columns `id`, `label` (the answer, if it has one), `predicted`, `score`, a probability per class."""
     classes, labels, parts = self.task.classes, self.labels, []
     with self.model:
         al = _train(self)
@@ -657,18 +741,21 @@ def predict(self:Session,
             ids = np.arange(at, min(at + batch, len(al.x)))
             p = al.outputs(ids).probs.astype(float).round(6)
             label = [classes[c] if (c := labels.get(int(i))) is not None else None for i in ids]
-            parts.append(pd.DataFrame(dict(id=ids, label=label, predicted=[classes[c] for c in p.argmax(1)], score=p[:, self.book.minority].sum(1)) | {f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
+            parts.append(pd.DataFrame(dict(id=ids, label=label, predicted=[classes[c] for c in p.argmax(1)],
+                                           score=p[:, self.book.minority].sum(1))
+                                           | {f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
     df = pd.concat(parts, ignore_index=True)
     if path is not None: save_frame(df, path)
     return df
 
-# %% ../nbs/15_annotate.ipynb #a84278f0
+# %% ../nbs/15_annotate.ipynb #603056f1
 def strata(
     scores:np.ndarray,  # (n,) probability of the minority
     threshold:float=.5, # From here on a text is called rare
     parts:int=3,        # Strata below it
 ) -> np.ndarray:
-    "(n,) stratum of each text: 0 is called rare, 1 the near misses, and so on; below the threshold each has the same sum of square roots of scores."
+    """(n,) stratum of each text: 0 is called rare, 1 the near misses, and so on;
+    below the threshold each has the same sum of square roots of scores."""
     below = np.flatnonzero(scores < threshold)
     below = below[np.lexsort((below, -scores[below]))]
     root = np.cumsum(np.sqrt(np.maximum(scores[below], 1e-9)))
@@ -676,14 +763,15 @@ def strata(
     if len(below): out[below] = 1 + np.minimum((parts * root / root[-1]).astype(int), parts - 1)
     return out
 
-# %% ../nbs/15_annotate.ipynb #6a287424
+# %% ../nbs/15_annotate.ipynb #a8058aec
 def draw_audit(
     scores:np.ndarray, # (n,) probability of the minority
     free:np.ndarray,   # Ids that may be drawn
     n:int,             # How many to draw
     rng:np.random.Generator,
 ) -> pd.DataFrame:
-    "A random sample in random order: columns `id`, `stratum`, `size` (of the stratum). A quarter of those called rare, the rest as the square roots of the sizes."
+    """A random sample in random order: columns `id`, `stratum`, `size` (of the stratum).
+    A quarter of those called rare, the rest as the square roots of the sizes."""
     which, n, parts = strata(scores[free]), min(n, len(free)), []
     sizes = dict(zip(*np.unique(which, return_counts=True)))
     root = sum(s**.5 for h, s in sizes.items() if h)
@@ -691,10 +779,13 @@ def draw_audit(
     take = {h: min(s, max(1, round(want[h]))) for h, s in sizes.items()}
     while sum(take.values()) != n: # rounding, and strata smaller than their share
         down = sum(take.values()) > n
-        h = max((h for h in take if (take[h] > 1 if down else take[h] < sizes[h])), key=lambda h: (take[h] - want[h]) * (1 if down else -1), default=None)
+        h = max((h for h in take if (take[h] > 1 if down else take[h] < sizes[h])),
+                key=lambda h: (take[h] - want[h]) * (1 if down else -1), default=None)
         if h is None: break
         take[h] += -1 if down else 1
-    for h, k in take.items(): parts.append(pd.DataFrame(dict(id=rng.choice(free[which == h], k, replace=False), stratum=int(h), size=int(sizes[h]))))
+    for h, k in take.items():
+        parts.append(pd.DataFrame(dict(id=rng.choice(free[which == h], k, replace=False), stratum=int(h),
+                                       size=int(sizes[h]))))
     df = pd.concat(parts, ignore_index=True)
     return df.iloc[rng.permutation(len(df))].reset_index(drop=True)
 
@@ -710,7 +801,7 @@ def _totals(sample, lean, draws, rng):
         out[h] = y + rng.binomial(N - n, p)
     return out[0], sum(v for h, v in out.items() if h) + np.zeros(draws)
 
-# %% ../nbs/15_annotate.ipynb #f5bf05fb
+# %% ../nbs/15_annotate.ipynb #ab75cfce
 def estimate(
     sample:pd.DataFrame, # `stratum`, `size`, and `rare`: True, False, or missing where there is no answer
     known=(0, 0),        # Texts that were labelled before, and how many of them were rare
@@ -718,7 +809,8 @@ def estimate(
     draws:int=20_000,
     seed:int=0,
 ) -> pd.DataFrame:
-    "Prevalence in the pool, precision of what is called rare, and recall: the share of all rare texts that is labelled or called so. Columns `estimate`, `low`, `high`."
+    """Prevalence in the pool, precision of what is called rare, and recall:
+    the share of all rare texts that is labelled or called so. Columns `estimate`, `low`, `high`."""
     if not sample.rare.notna().any(): raise ValueError("no text of the audit has an answer yet")
     size = sample.groupby("stratum")["size"].first()
     mean = size * sample.assign(rare=sample.rare.astype(float)).groupby("stratum").rare.mean()
@@ -727,12 +819,14 @@ def estimate(
     c, r, (low, high) = mean.get(0, 0.), mean.drop(0, errors="ignore").sum(skipna=False), ((1 - level)/2, (1 + level)/2)
     with np.errstate(divide="ignore", invalid="ignore"):
         recall = lambda c, r: (known[1] + c) / (known[1] + c + r)
-        rows = dict(prevalence=((known[1] + c + r)/N, np.quantile((known[1] + c0 + r0)/N, low), np.quantile((known[1] + c1 + r1)/N, high)),
-                    precision=(c/called, np.quantile(c0, low)/called, np.quantile(c1, high)/called) if called else [np.nan]*3,
+        rows = dict(prevalence=((known[1] + c + r)/N, np.quantile((known[1] + c0 + r0)/N, low),
+                                np.quantile((known[1] + c1 + r1)/N, high)),
+                    precision=(c/called, np.quantile(c0, low)/called, np.quantile(c1, high)/called)
+                    if called else [np.nan]*3,
                     recall=(recall(c, r), np.nanquantile(recall(c0, r1), low), np.nanquantile(recall(c1, r0), high)))
     return pd.DataFrame(rows, ["estimate", "low", "high"]).T
 
-# %% ../nbs/15_annotate.ipynb #20d68056
+# %% ../nbs/15_annotate.ipynb #ff82eabf
 @patch
 def audit(self:Session,
     scores:pd.DataFrame, # What `predict` gave: it is this file that is audited
@@ -740,18 +834,20 @@ def audit(self:Session,
     seed:int=0,
 ) -> pd.DataFrame:
     "Draw an audit from the texts without an answer and put it in front of the queue; the sample."
-    if len(scores) != len(self.task.texts) or "score" not in scores: raise ValueError("give the frame that predict() returned, one row per text of the pool")
+    if len(scores) != len(self.task.texts) or "score" not in scores:
+        raise ValueError("give the frame that predict() returned, one row per text of the pool")
     s = scores.sort_values("id").score.to_numpy()
     with self.lock:
         free = np.setdiff1d(np.arange(len(s)), list(self.book.answers))
         if not len(free): raise ValueError("every text has an answer: there is nothing left to audit")
         sample = draw_audit(s, free, n, np.random.default_rng(seed))
-        self._log(do="batch", kind="audit", ids=sample.id.tolist(), strata=sample.stratum.tolist(), sizes=sample["size"].tolist())
+        self._log(do="batch", kind="audit", ids=sample.id.tolist(), strata=sample.stratum.tolist(),
+                  sizes=sample["size"].tolist())
     self._go()
     self._tell_all()
     return sample
 
-# %% ../nbs/15_annotate.ipynb #86556944
+# %% ../nbs/15_annotate.ipynb #c14bc6ec
 @patch
 def audit_report(self:Session, level:float=.95) -> pd.DataFrame:
     "What the last audit says, from the answers it has so far."
@@ -760,9 +856,10 @@ def audit_report(self:Session, level:float=.95) -> pd.DataFrame:
     labels, drawn = self.labels, set(last.ids)
     label, before = [labels.get(i) for i in last.ids], [c for i, c in labels.items() if i not in drawn]
     known = len(before), sum(c in self.book.minority for c in before)
-    return estimate(pd.DataFrame(dict(stratum=last.strata, size=last.sizes, rare=[None if c is None else c in self.book.minority for c in label])), known, level)
+    rare = [None if c is None else c in self.book.minority for c in label]
+    return estimate(pd.DataFrame(dict(stratum=last.strata, size=last.sizes, rare=rare)), known, level)
 
-# %% ../nbs/15_annotate.ipynb #3be0cf75
+# %% ../nbs/15_annotate.ipynb #192f9ba0
 WINDOW, MOST = 100, 2 # The hint: among the last WINDOW texts chosen by a model, at most MOST rare
 
 def stops(
@@ -770,17 +867,19 @@ def stops(
     window:int=WINDOW, # Annotations looked back at
     most:int=MOST,     # Rare ones among them
 ) -> pd.DataFrame:
-    "Per run: where the hint first appears, the minority F1 still to be gained there, and the share of the rare instances that was found."
+    """Per run: where the hint first appears, the minority F1 still to be gained there,
+    and the share of the rare instances that was found."""
     rows = []
     for run, g in df.sort_values("iteration").groupby("run", observed=True):
         k, f1 = window // int(g.query_size.iloc[0]), g.f1_minority.to_numpy()
         asked = g.query_minority.astype(float).to_numpy()[:-1] # the last model asks nothing
         at = next((t for t in range(k, len(asked) + 1) if asked[t-k:t].sum() <= most), None)
-        facts = dict(labelled=g.n_labelled.iloc[at], gain=f1[-3:].mean() - f1[at], found=g.minority_labelled.iloc[at] / g.minority_total.iloc[0]) if at is not None else {}
+        facts = dict(labelled=g.n_labelled.iloc[at], gain=f1[-3:].mean() - f1[at],
+                     found=g.minority_labelled.iloc[at] / g.minority_total.iloc[0]) if at is not None else {}
         rows.append(dict(run=run, task=g.task.iloc[0], hint=at is not None) | facts)
     return pd.DataFrame(rows, columns=["run", "task", "hint", "labelled", "gain", "found"])
 
-# %% ../nbs/15_annotate.ipynb #8f54e2ba
+# %% ../nbs/15_annotate.ipynb #d92614d0
 @patch
 def hint(self:Session,
     window:int=WINDOW, # As in `stops`
@@ -789,6 +888,9 @@ def hint(self:Session,
     "What the last texts chosen by a model say about going on. Not a rule: see how often it was wrong."
     chosen = [a.label for a in self.book.answers.values() if a.by == "model" and a.label is not None][-window:]
     rare = sum(c in self.book.minority for c in chosen)
-    if len(chosen) < window: return f"{rare} rare among the {len(chosen)} texts chosen by a model so far; too few for a hint, which looks at the last {window}."
+    if len(chosen) < window:
+        return (f"{rare} rare among the {len(chosen)} texts chosen by a model so far; too few for a hint, which looks "
+                f"at the last {window}.")
     if rare > most: return f"{rare} of the last {window} texts were rare: go on."
-    return f"{rare} of the last {window} texts were rare. Stopping may be reasonable: predict, then audit. In simulations one such hint in seven came too early."
+    return (f"{rare} of the last {window} texts were rare. Stopping may be reasonable: predict, then audit. In "
+            "simulations one such hint in seven came too early.")

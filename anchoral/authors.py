@@ -18,9 +18,10 @@ from .learners import MODELS
 from .results import Config, results_dir
 from .strategies import STRATEGIES
 
-# %% ../nbs/11_authors.ipynb #64af1baf
+# %% ../nbs/11_authors.ipynb #29a74e39
 FILES = {
-    "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed", "data.seed", "strategy.name"],
+    "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed", "data.seed",
+                    "strategy.name"],
     "metrics.parquet": ["filename", "step", "tag", "value"],
     "labelled_ids.parquet": ["filename", "labelling_round", "labels", "cum_n"],
     "subpool_ids.parquet": ["filename", "labelling_round", "subpool_ids"],
@@ -29,16 +30,20 @@ FILES = {
 def read_exports(
     source, # A folder, or a data set on the hub
 ) -> dict:
-    "The four files as frames. Raises `FileNotFoundError` for one that is not there, `ValueError` for one of another shape."
+    """The four files as frames. Raises `FileNotFoundError` for one that is not there,
+    `ValueError` for one of another shape."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
         folder = Path(snapshot_download(str(source), repo_type="dataset", allow_patterns=list(FILES)))
     missing = [f for f in FILES if not (folder/f).exists()]
-    if missing: raise FileNotFoundError(f"{source} does not hold {', '.join(missing)}: it is not an export of the authors' runs as their notebook 03_export_experiments writes it")
+    if missing:
+        raise FileNotFoundError(f"{source} does not hold {', '.join(missing)}: it is not an export of the authors' "
+                                "runs as their notebook 03_export_experiments writes it")
     out = {f: pd.read_csv(folder/f, sep="\t") if f.endswith("tsv") else pd.read_parquet(folder/f) for f in FILES}
     for f, columns in FILES.items():
-        if lacking := [c for c in columns if c not in out[f]]: raise ValueError(f"{source}/{f} lacks the columns {', '.join(lacking)}; it has {', '.join(out[f].columns)}")
+        if lacking := [c for c in columns if c not in out[f]]:
+            raise ValueError(f"{source}/{f} lacks the columns {', '.join(lacking)}; it has {', '.join(out[f].columns)}")
     return out
 
 # %% ../nbs/11_authors.ipynb #b12cd610
@@ -54,23 +59,33 @@ def curve(
     best = -(np.diff(c) * sign[1:]).sum() / (2 * (len(c) - 1))                # least squares
     return np.clip(c + sign * np.clip(best, min(low, high), max(low, high)), 0, 1)
 
-# %% ../nbs/11_authors.ipynb #783c8e63
-DATASETS = {"amazon-agri": "amazon-agri", "amazon-multi": "amazon-multi", "wikitoxic-.01": "wikitoxic", "agnews-business-.01": "agnews-bus"}
+# %% ../nbs/11_authors.ipynb #7611ad15
+DATASETS = {"amazon-agri": "amazon-agri", "amazon-multi": "amazon-multi", "wikitoxic-.01": "wikitoxic",
+            "agnews-business-.01": "agnews-bus"}
 FILTER_NAMES = {"anchoral": "anchoral", "seals": "seals", "randomsubset": "randsub"}
 MAJORITY = {"amazon-multi": 4}  # Their number of the majority class; 0 elsewhere
-SETTINGS = {f: getattr(Config(), f) for f in "n_anchors n_neighbours max_subpool subpool_size budget query_size".split()} # of all but the ablations
+# of all but the ablations
+SETTINGS = {f: getattr(Config(), f) for f in "n_anchors n_neighbours max_subpool subpool_size "
+                                             "budget query_size".split()}
 
 def names(hparams) -> pd.DataFrame:
     "Task, model, filter, strategy, variant and seeds of each run, in our words."
-    def model(name): return next((m for m in MODELS if str(name).startswith(m)), None) or lookup(str(name), MODELS, "model of the authors")
+    def model(name):
+        return next((m for m in MODELS if str(name).startswith(m)), None) or lookup(str(name), MODELS,
+                "model of the authors")
     strategies = {s.replace("-", ""): s for s in STRATEGIES}
     parts = [("" if "_" not in s else s.split("_")[0], s.split("_")[-1]) for s in hparams["strategy.name"]]
-    out = pd.DataFrame(dict(run=hparams.filename, task=[lookup(d, DATASETS, "data set of the authors") for d in hparams["dataset.name"]], model=[model(m) for m in hparams["model.name"]],
-                            filter=[lookup(f, FILTER_NAMES, "filter of the authors") if f else "none" for f, _ in parts], strategy=[lookup(s, strategies, "strategy of the authors") for _, s in parts]))
-    out = out.assign(data_seed=hparams["active_data.seed"], model_seed=hparams["model.seed"], order_seed=hparams["data.seed"])
+    out = pd.DataFrame(dict(run=hparams.filename,
+                            task=[lookup(d, DATASETS, "data set of the authors") for d in hparams["dataset.name"]],
+                            model=[model(m) for m in hparams["model.name"]],
+                            filter=[lookup(f, FILTER_NAMES, "filter of the authors") if f else "none"
+                            for f, _ in parts],
+                            strategy=[lookup(s, strategies, "strategy of the authors") for _, s in parts]))
+    out = out.assign(data_seed=hparams["active_data.seed"], model_seed=hparams["model.seed"],
+                     order_seed=hparams["data.seed"])
     return out.assign(variant=np.where(out.strategy == "random", "random", out["filter"]))
 
-# %% ../nbs/11_authors.ipynb #36c446a5
+# %% ../nbs/11_authors.ipynb #00a824f6
 def measures(metrics, majority) -> pd.DataFrame:
     "One run's F1 and selection time (s) per iteration."
     m = metrics.pivot_table(index="step", columns="tag", values="value").sort_index()
@@ -78,17 +93,19 @@ def measures(metrics, majority) -> pd.DataFrame:
     rare = [v for c, v in f1.items() if c != majority]
     minutes = np.diff(m["timer/query_time"].dropna(), prepend=0.) if "timer/query_time" in m else []
     n = len(f1[majority])
-    return pd.DataFrame(dict(iteration=range(n), f1_minority=np.mean(rare, 0), f1_majority=f1[majority], time_select=60 * np.r_[minutes, np.zeros(n)][:n]))
+    return pd.DataFrame(dict(iteration=range(n), f1_minority=np.mean(rare, 0), f1_majority=f1[majority],
+                             time_select=60 * np.r_[minutes, np.zeros(n)][:n]))
 
 def counts_per_round(labelled, subpools, majority, rare) -> pd.DataFrame:
     "One run's labelled minority, subpool size and minority in the subpool per iteration."
-    l = labelled[labelled.labels != majority].pivot_table(index="labelling_round", columns="labels", values="cum_n").sort_index().ffill().fillna(0).sum(axis=1)
+    l = labelled[labelled.labels != majority].pivot_table(index="labelling_round", columns="labels",
+                                                          values="cum_n").sort_index().ffill().fillna(0).sum(axis=1)
     g = subpools.assign(rare=subpools.subpool_ids.isin(rare)).groupby("labelling_round")
     sizes = pd.DataFrame(dict(subpool=g.size(), subpool_minority=g.rare.sum() if len(rare) else pd.NA))
     out = pd.DataFrame(dict(minority_labelled=l)).join(sizes.set_axis(sizes.index - sizes.index.min()), how="left")
     return out.rename_axis("iteration").reset_index()
 
-# %% ../nbs/11_authors.ipynb #e3a7b659
+# %% ../nbs/11_authors.ipynb #7bada268
 def authors_runs(
     source,        # A folder, or a data set on the hub
     corpora=None,  # task -> folder with its corpus; by default the hub's; {} leaves the subpools' minority out
@@ -96,24 +113,30 @@ def authors_runs(
     "The authors' main and other-model runs in the schema of `results.collect`: one row per run and iteration."
     x = read_exports(source)
     runs = names(x["hparams.tsv"][~x["hparams.tsv"].filename.str.contains("ablation")])
-    rare = {t: rare_uids(t, None if corpora is None else corpora[t]) if corpora is None or t in corpora else np.empty(0, int) for t in runs.task.unique()}
+    rare = {t: rare_uids(t, None if corpora is None else corpora[t]) if corpora is None
+            or t in corpora else np.empty(0, int) for t in runs.task.unique()}
     parts = {f: dict(list(df.groupby("filename"))) for f, df in x.items()} # each file is gone through once
     def part(f, run): return parts[f].get(run, x[f].iloc[:0])
     frames = []
     for r in runs.itertuples(index=False):
         k, table = MAJORITY.get(r.task, 0), TABLE4[r.task]
         train = np.array([n for _, n in table.values()])
-        m = measures(part("metrics.parquet", r.run), k).merge(counts_per_round(part("labelled_ids.parquet", r.run), part("subpool_ids.parquet", r.run), k, rare[r.task]), on="iteration", how="left")
-        frames.append(m.assign(**r._asdict(), learner="finetune", **SETTINGS, n_labelled=100 + 25*m.iteration, scored=m.subpool, pool=train.sum(), minority_total=train.sum() - train.max()))
-    return pd.concat(frames, ignore_index=True).astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored", "minority_labelled")})
+        m = measures(part("metrics.parquet", r.run), k).merge(counts_per_round(part("labelled_ids.parquet", r.run),
+                part("subpool_ids.parquet", r.run), k, rare[r.task]), on="iteration", how="left")
+        frames.append(m.assign(**r._asdict(), learner="finetune", **SETTINGS, n_labelled=100 + 25*m.iteration,
+                               scored=m.subpool, pool=train.sum(), minority_total=train.sum() - train.max()))
+    return pd.concat(frames, ignore_index=True).astype({c: "Int64"
+                                                        for c in ("subpool", "subpool_minority", "scored",
+            "minority_labelled")})
 
 def save_authors(source, corpora=None, folder=None) -> pd.DataFrame:
-    "Write the authors' runs as `authors.parquet`, from which the figures can be drawn: `anchoral render --profile authors`."
+    """Write the authors' runs as `authors.parquet`, from which the figures can be drawn:
+    `anchoral render --profile authors`."""
     df = authors_runs(source, corpora).assign(profile="authors")
     df.to_parquet(Path(folder or results_dir())/"authors.parquet", index=False, compression="zstd")
     return df
 
-# %% ../nbs/11_authors.ipynb #3b366806
+# %% ../nbs/11_authors.ipynb #ccbae092
 SPLIT = 10**6 # made-up ids below it are of the minority
 
 def to_authors(
@@ -126,12 +149,20 @@ def to_authors(
     df, one = df.assign(filename="outputs/main/" + df.run), df.drop_duplicates("run")
     theirs = {ours: f"{name}_" for name, ours in FILTER_NAMES.items()}
     strategy = [theirs.get(v, "") + s.replace("-", "") for v, s in zip(one.variant, one.strategy)]
-    pd.DataFrame({"filename": "outputs/main/" + one.run, "dataset.name": task, "model.name": model, "active_data.seed": one.data_seed, "model.seed": one.model_seed, "data.seed": one.order_seed, "strategy.name": strategy}).to_csv(Path(folder)/"hparams.tsv", sep="\t", index=False)
+    pd.DataFrame({"filename": "outputs/main/" + one.run, "dataset.name": task, "model.name": model,
+                  "active_data.seed": one.data_seed, "model.seed": one.model_seed, "data.seed": one.order_seed,
+                  "strategy.name": strategy}).to_csv(Path(folder)/"hparams.tsv", sep="\t", index=False)
     m, l, s = [], [], []
     for name, d in df.groupby("filename"):
         areas = lambda v: np.r_[0, np.cumsum((v[1:] + v[:-1]) / 2)]
-        for tag, v in [("test/f1_class0", areas(d.f1_majority.to_numpy())), ("test/f1_class1", areas(d.f1_minority.to_numpy())), ("timer/query_time", d.time_select.cumsum().to_numpy()[:-1] / 60)]:
+        for tag, v in [("test/f1_class0", areas(d.f1_majority.to_numpy())),
+                       ("test/f1_class1", areas(d.f1_minority.to_numpy())),
+                       ("timer/query_time", d.time_select.cumsum().to_numpy()[:-1] / 60)]:
             m += [(name, t, tag, a) for t, a in enumerate(v)]
-        for r in d.itertuples(): l += [(name, r.iteration, 1, r.minority_labelled), (name, r.iteration, 0, r.n_labelled - r.minority_labelled)]
-        for r in d[d.subpool.notna()].itertuples(): s += [(name, r.iteration, i if i < r.subpool_minority else SPLIT + i) for i in range(r.subpool)]
-    for file, rows in [("metrics", m), ("labelled_ids", l), ("subpool_ids", s)]: pd.DataFrame(rows, columns=FILES[f"{file}.parquet"]).to_parquet(Path(folder)/f"{file}.parquet")
+        for r in d.itertuples():
+            l += [(name, r.iteration, 1, r.minority_labelled),
+                  (name, r.iteration, 0, r.n_labelled - r.minority_labelled)]
+        for r in d[d.subpool.notna()].itertuples():
+            s += [(name, r.iteration, i if i < r.subpool_minority else SPLIT + i) for i in range(r.subpool)]
+    for file, rows in [("metrics", m), ("labelled_ids", l), ("subpool_ids", s)]:
+        pd.DataFrame(rows, columns=FILES[f"{file}.parquet"]).to_parquet(Path(folder)/f"{file}.parquet")

@@ -19,22 +19,24 @@ from .data import lookup
 from .figures import ENCODER, LEARNER, METHODS, STRATEGY
 from .results import auc, load_results, results_dir
 
-# %% ../nbs/12_claims.ipynb #788d3cfe
+# %% ../nbs/12_claims.ipynb #054db6dc
 def load_claims(
     folder=None, # Where `claims.csv` is; None: the saved results
 ) -> pd.DataFrame:
     "One row per claim; what is a list in the file is a tuple here."
     df = pd.read_csv(Path(folder or results_dir())/"claims.csv", keep_default_na=False)
-    return df.assign(**{c: [tuple(filter(None, v.split(";"))) for v in df[c]] for c in ("baselines", "profile", "learners")})
+    return df.assign(**{c: [tuple(filter(None, v.split(";"))) for v in df[c]]
+                        for c in ("baselines", "profile", "learners")})
 
 def one(claims:pd.DataFrame, name:str):
     "The claim of that name, its columns as attributes."
     return lookup(name, {c.claim: c for c in claims.itertuples()}, "claim")
 
-# %% ../nbs/12_claims.ipynb #83db0b0a
+# %% ../nbs/12_claims.ipynb #a17ca8ba
 DEFAULTS = dict(gamma_maj="kmeans++", gamma_min="kmeans++", n_anchors=10, n_neighbours=50, max_subpool=10_000)
 HEADLINE = {"anchoral": dict(filter="anchoral") | DEFAULTS, "no-anchoring": dict(filter="no-anchoring") | DEFAULTS,
-            "seals": dict(filter="seals", n_neighbours=50), "randsub": dict(filter="randsub", subpool_size=1_000), "none": dict(filter="none")}
+            "seals": dict(filter="seals", n_neighbours=50), "randsub": dict(filter="randsub", subpool_size=1_000),
+            "none": dict(filter="none")}
 
 def fields(name:str) -> dict:
     "The configuration that a setting's name in `claims.csv` stands for."
@@ -48,20 +50,23 @@ def rows_of(df:pd.DataFrame, name:str) -> pd.DataFrame:
     for column, value in fields(name).items(): same &= df[column] == value
     return df[same]
 
-# %% ../nbs/12_claims.ipynb #1a3bc032
+# %% ../nbs/12_claims.ipynb #fdb00647
 def label(name:str) -> str:
     "A setting as it is written in a sentence."
     if name in METHODS: return METHODS[name].label
     f = fields(name)
     short = {"kmeans++": "k-means++", "entropy": "entropy"}
-    return f"AnchorAL ({short.get(f['gamma_maj'], f['gamma_maj'])}/{short.get(f['gamma_min'], f['gamma_min'])}, A={f['n_anchors']}, K={f['n_neighbours']})"
+    return (f"AnchorAL ({short.get(f['gamma_maj'], f['gamma_maj'])}/{short.get(f['gamma_min'], f['gamma_min'])}, "
+            f"A={f['n_anchors']}, K={f['n_neighbours']})")
 
-# %% ../nbs/12_claims.ipynb #59565130
+# %% ../nbs/12_claims.ipynb #cebd2b7e
 SEEDS = ["data_seed", "model_seed", "order_seed", "filter_seed", "strategy_seed"]
 
 def _log10(x):
     "Refuse the logarithm of nothing, which would make every mean infinite."
-    if not x > 0: raise ValueError(f"cannot take log10 of {x}: the runs have no selection time or no minority instance in any subpool")
+    if not x > 0:
+        raise ValueError(f"cannot take log10 of {x}: the runs have no selection time or no minority "
+                         "instance in any subpool")
     return float(np.log10(x))
 
 def area(run) -> float:
@@ -83,7 +88,7 @@ MEASURES = {
     "agnews": lambda run: auc(run["f1_minority"]),
 }
 
-# %% ../nbs/12_claims.ipynb #b429ea6b
+# %% ../nbs/12_claims.ipynb #11a71497
 def cut(df:pd.DataFrame) -> pd.DataFrame:
     "The rows up to the biggest iteration that all runs completed."
     return df[df["iteration"] <= df.groupby("run")["iteration"].max().min()]
@@ -95,24 +100,29 @@ def measured(
     "What each run measures."
     values = pd.Series({run: float(measure(r)) for run, r in rows.sort_values("iteration").groupby("run")}, dtype=float)
     runs = rows.drop_duplicates("run").set_index("run")[[*SEEDS, "strategy"]].assign(value=values)
-    if runs.duplicated([*SEEDS, "strategy"]).any(): raise ValueError(f"two runs of one setting share seeds and strategy: {runs[runs.duplicated([*SEEDS, 'strategy'], keep=False)].index.tolist()[:2]}; keep one of them")
+    twice = runs.duplicated([*SEEDS, "strategy"], keep=False)
+    if twice.any():
+        raise ValueError("two runs of one setting share seeds and strategy: "
+                         f"{runs[twice].index.tolist()[:2]}; keep one of them")
     return runs.set_index([*SEEDS, "strategy"])["value"].unstack("strategy")
 
 def pairs(df:pd.DataFrame, measure, compare:str, baseline:str) -> pd.DataFrame:
-    "Differences, one row per pair of seeds and one column per strategy that both settings have; incomplete pairs are left out."
+    """Differences, one row per pair of seeds and one column per strategy that both settings have;
+    incomplete pairs are left out."""
     a, b = rows_of(df, compare), rows_of(df, baseline)
     if a.empty or b.empty: return pd.DataFrame()
     both = cut(pd.concat([a, b]).drop_duplicates(["run", "iteration"]))
     gap = measured(both[both["run"].isin(a["run"])], measure) - measured(both[both["run"].isin(b["run"])], measure)
     return gap.dropna(axis="columns", how="all").dropna()
 
-# %% ../nbs/12_claims.ipynb #04440452
+# %% ../nbs/12_claims.ipynb #4ad6a9cf
 def sign_flip(
     d, # (n,) paired differences, at most 20
 ) -> float:
     "Two-sided exact sign-flip p-value."
     d = np.asarray(d, float)
-    if len(d) > 20: raise ValueError(f"{len(d)} pairs: 2^{len(d)} sign patterns are too many for an exact test; give at most 20")
+    if len(d) > 20:
+        raise ValueError(f"{len(d)} pairs: 2^{len(d)} sign patterns are too many for an exact test; give at most 20")
     if not len(d): return np.nan
     sums = np.zeros(1)
     for x in d: sums = np.concatenate([sums + x, sums - x])
@@ -154,7 +164,7 @@ def decide(
     if np.isnan(toward).any(): return "not testable here"
     return "consistent here" if (sure & (toward >= smallest)).all() else "undecided"
 
-# %% ../nbs/12_claims.ipynb #34752df6
+# %% ../nbs/12_claims.ipynb #a9033273
 UNIT = ["profile", "task", "initial_group", "learner", "model", "encoder", "head_encoder", "budget"]
 
 def contrast(rows:pd.DataFrame, claim, baseline:str) -> dict:
@@ -162,7 +172,8 @@ def contrast(rows:pd.DataFrame, claim, baseline:str) -> dict:
     gap = pairs(rows, MEASURES[claim.claim], claim.compare, baseline)
     d = gap.mean(axis=1).to_numpy() if len(gap) else np.array([])
     low, high = bootstrap(d)
-    return dict(baseline=baseline, pairs=len(d), strategies=", ".join(gap.columns), mean=d.mean() if len(d) else np.nan, low=low, high=high, p=sign_flip(d))
+    return dict(baseline=baseline, pairs=len(d), strategies=", ".join(gap.columns),
+                mean=d.mean() if len(d) else np.nan, low=low, high=high, p=sign_flip(d))
 
 def judge_unit(
     claim,             # A row of `load_claims`
@@ -173,9 +184,10 @@ def judge_unit(
     t["p_holm"] = holm(t["p"])
     none = [label(b) for b, n in zip(t["baseline"], t["pairs"]) if not n]
     verdict = decide(t["mean"], t["p_holm"], claim.direction, claim.smallest)
-    return t.assign(verdict=verdict, reason=f"no pairs of runs with {', '.join(none)}" if verdict.startswith("not") else "")
+    return t.assign(verdict=verdict, reason=f"no pairs of runs with {', '.join(none)}"
+                    if verdict.startswith("not") else "")
 
-# %% ../nbs/12_claims.ipynb #4a5a0f86
+# %% ../nbs/12_claims.ipynb #fdc954f5
 BOUND = {"agnews": "agnews-bus"}  # a claim about one task
 
 def saved(claims:pd.DataFrame, folder=None) -> dict:
@@ -183,23 +195,27 @@ def saved(claims:pd.DataFrame, folder=None) -> dict:
     names, folder = dict.fromkeys(p for ps in claims["profile"] for p in ps), Path(folder or results_dir())
     return {p: load_results(p, folder) for p in names if (folder/f"{p}.parquet").exists()}
 
-def _not_testable(reason, **unit): return pd.DataFrame([unit | dict(verdict="not testable here", reason=reason, pairs=0)])
+def _not_testable(reason, **unit):
+    return pd.DataFrame([unit | dict(verdict="not testable here", reason=reason, pairs=0)])
 
 def _judge_profile(claim, profile, df):
     "A claim on every unit of one profile, or why not."
     if claim.claim not in MEASURES: return [_not_testable(claim.measure)]
     if df is None: return [_not_testable(f"no saved results of profile '{profile}' yet", profile=profile)]
     task = BOUND.get(claim.claim)
-    if task and task not in set(df["task"]): return [_not_testable(f"profile '{profile}' has no runs on {task}", profile=profile)]
+    if task and task not in set(df["task"]):
+        return [_not_testable(f"profile '{profile}' has no runs on {task}", profile=profile)]
     out = []
     for unit, rows in df[df["task"] == task if task else slice(None)].groupby(UNIT, sort=False, dropna=False):
         unit = dict(zip(UNIT, unit))
+        who = LEARNER.get(unit["learner"], "{}").format("a frozen encoder")
         if unit["learner"] in claim.learners: out.append(judge_unit(claim, rows).assign(**unit))
-        else: out.append(_not_testable(f"runs of {LEARNER.get(unit['learner'], '{}').format('a frozen encoder')} do not decide it", **unit))
+        else: out.append(_not_testable(f"runs of {who} do not decide it", **unit))
     return out
 
-# %% ../nbs/12_claims.ipynb #09763fee
-COLUMNS = ["claim", *UNIT, "strategies", "compare", "baseline", "direction", "smallest", "pairs", "mean", "low", "high", "p", "p_holm", "verdict", "reason"]
+# %% ../nbs/12_claims.ipynb #55d835e6
+COLUMNS = ["claim", *UNIT, "strategies", "compare", "baseline", "direction", "smallest", "pairs", "mean", "low",
+           "high", "p", "p_holm", "verdict", "reason"]
 
 def _typed(df):
     "Numbers as numbers; words that are missing as empty strings."
@@ -214,24 +230,29 @@ def judge(
     out = []
     for claim in claims.itertuples():
         for profile in claim.profile:
-            out += [t.assign(claim=claim.claim, compare=claim.compare, direction=claim.direction, smallest=claim.smallest) for t in _judge_profile(claim, profile, frames.get(profile))]
+            out += [t.assign(claim=claim.claim, compare=claim.compare, direction=claim.direction,
+                             smallest=claim.smallest) for t in _judge_profile(claim, profile, frames.get(profile))]
     return _typed(pd.concat([t.astype(object) for t in out], ignore_index=True).reindex(columns=COLUMNS))
 
 def verdicts(judged:pd.DataFrame) -> pd.DataFrame:
     "One row per claim and unit."
     return judged.drop_duplicates(["claim", *UNIT])[["claim", *UNIT, "verdict", "reason"]].reset_index(drop=True)
 
-# %% ../nbs/12_claims.ipynb #21b09546
+# %% ../nbs/12_claims.ipynb #f164cc26
 PUBLISHED = {
-    "time": dict(table=5, scope="matched", measure="time"), "performance": dict(table=5, scope="matched", measure="minority"),
+    "time": dict(table=5, scope="matched", measure="time"),
+    "performance": dict(table=5, scope="matched", measure="minority"),
     "agnews": dict(table=5, scope="matched", measure="minority", dataset="agnews-bus"),
     **{c: dict(table=3, scope="", measure="minority") for c in ("randsub-cost", "gamma", "anchors", "neighbours")}}
 UNPUBLISHED = {
-    "size": "no table prints the size of a subpool; Figure 2 draws it", "discovery": "no table prints how many minority instances were found; Figures 2 and 3 draw it",
-    "subpool": "no table prints what a subpool holds; Figures 2 and 4 draw it", "clusters": "the paper prints no number of clusters found",
+    "size": "no table prints the size of a subpool; Figure 2 draws it",
+    "discovery": "no table prints how many minority instances were found; Figures 2 and 3 draw it",
+    "subpool": "no table prints what a subpool holds; Figures 2 and 4 draw it",
+    "clusters": "the paper prints no number of clusters found",
     "coleman": "needs the numbers of another paper"}
 TABLE = ["table", "dataset", "model", "strategy", "setting", "scope", "measure", "value", "iqr", "text"]
 
+# %% ../nbs/12_claims.ipynb #8c4ea749
 def published_cells(
     folder=None, # Where `paper/` is; None: the saved results
 ) -> pd.DataFrame:
@@ -240,9 +261,12 @@ def published_cells(
     same = ["dataset", "model", "strategy", "filter", "scope", "measure"]
     both = t2[same + ["median"]].merge(t5[same + ["median"]], "left", on=same)
     bad = both[~np.isclose(both["median_x"], both["median_y"], equal_nan=True)]
-    if len(bad): raise ValueError(f"Tables 2 and 5 differ at {' '.join(bad.iloc[0][same])}: {bad.iloc[0]['median_x']} and {bad.iloc[0]['median_y']}; correct results/paper")
+    if len(bad):
+        raise ValueError(f"Tables 2 and 5 differ at {' '.join(bad.iloc[0][same])}: {bad.iloc[0]['median_x']} and "
+                         f"{bad.iloc[0]['median_y']}; correct results/paper")
     t5 = t5.rename(columns={"filter": "setting", "median": "value"})
-    names = [f if f != "anchoral" else f"{x}/{y}, A={a:.0f}, K={k:.0f}" for f, x, y, a, k in t3[["filter", "gamma_maj", "gamma_min", "n_anchors", "n_neighbours"]].to_numpy()]
+    names = [f if f != "anchoral" else f"{x}/{y}, A={a:.0f}, K={k:.0f}"
+             for f, x, y, a, k in t3[["filter", "gamma_maj", "gamma_min", "n_anchors", "n_neighbours"]].to_numpy()]
     t3 = t3.assign(dataset="amazon-agri", model="BERT-base", strategy="entropy", setting=names, scope="", iqr=np.nan)
     default = t3[[fields(n) == fields("anchoral") for n in names]].assign(setting="anchoral")
     return pd.concat([t5, t3, default])[TABLE].reset_index(drop=True)
@@ -256,32 +280,38 @@ def _budgets(cells, scope):
     b = cells[(cells["measure"] == "budget") & (cells["scope"] == scope)]
     return b[[*AT, "setting", "value"]].rename(columns={"value": "budget"})
 
-# %% ../nbs/12_claims.ipynb #8086fd02
+# %% ../nbs/12_claims.ipynb #dc3a5302
 def published(
     claim,               # A row of `load_claims`
     cells:pd.DataFrame,  # From `published_cells`
     **other,             # Another scope or measure than the claim's own
 ) -> pd.DataFrame:  # One row per comparison with a baseline
-    "A claim on the published numbers: `holds` is yes, no, tie, limit or shorter; `wide` where the gap exceeds both interquartile ranges."
+    """A claim on the published numbers: `holds` is yes, no, tie, limit or shorter;
+    `wide` where the gap exceeds both interquartile ranges."""
     if claim.claim not in PUBLISHED: return pd.DataFrame(columns=COMPARED)
     where = PUBLISHED[claim.claim] | other
     d = cells.merge(_budgets(cells, where["scope"]), "left", on=[*AT, "setting"])
     for column, value in where.items(): d = d[d[column] == value]
     ours = d[d["setting"] == claim.compare].rename(columns={"value": "ours"})[[*AT, "ours", "iqr", "budget"]]
-    t = ours.merge(d[d["setting"].isin(claim.baselines)].rename(columns={"setting": "baseline", "value": "theirs"}), on=AT, suffixes=("_ours", ""))
+    t = ours.merge(d[d["setting"].isin(claim.baselines)].rename(columns={"setting": "baseline", "value": "theirs"}),
+                   on=AT, suffixes=("_ours", ""))
     gap = (t["ours"] - t["theirs"]) * (1 if claim.direction == "higher" else -1)
     short = (t["budget"] < t["budget_ours"]) & (where["scope"] == "matched") & (where["measure"] != "time")
     holds = np.select([t["theirs"].isna(), short, gap > 0, gap < 0], ["limit", "shorter", "yes", "no"], "tie")
     return t.assign(holds=holds, wide=gap.abs() > t[["iqr", "iqr_ours"]].max(axis=1))[COMPARED]
 
-APART = {"limit": "where the baseline prints the limit, 6h", "shorter": "where the baseline stopped earlier, so that its area covers fewer iterations"}
+# %% ../nbs/12_claims.ipynb #5a068366
+APART = {"limit": "where the baseline prints the limit, 6h",
+         "shorter": "where the baseline stopped earlier, so that its area covers fewer iterations"}
 
 def counted(t:pd.DataFrame) -> str:
     "How often a claim holds on the published numbers, in words."
     n = t["holds"].value_counts()
     told = len(t) - sum(n.get(k, 0) for k in APART)
-    more = ([f"{n['tie']} of them tied"] if "tie" in n else []) + [f"{n[k]} more not counted, {w}" for k, w in APART.items() if k in n]
-    return f"holds in {n.get('yes', 0)} of {told} cell{'s' if told != 1 else ''}" + (f" ({'; '.join(more)})" if more else "") if told else "no published numbers"
+    more = ([f"{n['tie']} of them tied"] if "tie" in n else []) + [f"{n[k]} more not counted, {w}"
+            for k, w in APART.items() if k in n]
+    return f"holds in {n.get('yes', 0)} of {told} cell{'s' if told != 1 else ''}" + (f" ({'; '.join(more)})"
+            if more else "") if told else "no published numbers"
 
 # %% ../nbs/12_claims.ipynb #16d4853b
 def learner_name(unit) -> str:
@@ -295,12 +325,13 @@ def unit_name(unit) -> str:
     first = f", first minority from {unit['initial_group']} only" if unit["initial_group"] else ""
     return f"{unit['task']}{first} ({learner_name(unit)}, {unit['budget']:,} annotations)"
 
-# %% ../nbs/12_claims.ipynb #a5974132
+# %% ../nbs/12_claims.ipynb #3eb3cf83
 def difference(row, log:bool=False) -> str:
     "One comparison with its pairs, mean difference, interval and corrected p-value."
     if not row["pairs"]: return f"{label(row['baseline'])}: no pairs"
     times = f" (× {10**row['mean']:.3g})" if log else ""
-    return (f"{label(row['baseline'])}: {row['mean']:+.3f}{times} over {row['pairs']} pairs, 95 % interval [{row['low']:+.3f}, {row['high']:+.3f}], "
+    return (f"{label(row['baseline'])}: {row['mean']:+.3f}{times} over {row['pairs']} pairs, 95 % interval "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}], "
             f"corrected p {'= ' + format(row['p_holm'], '.3f').lstrip('0') if row['p_holm'] < 1 else '= 1'}")
 
 def in_words(judged:pd.DataFrame, log:bool=False) -> list:
@@ -311,5 +342,6 @@ def in_words(judged:pd.DataFrame, log:bool=False) -> list:
         over = " and ".join(", ".join(sorted(STRATEGY.get(s, s) for s in r["strategies"].split(", "))).rsplit(", ", 1))
         where = unit_name(r) + (f", averaged over {over}" if " and " in over else f", with {over}" if over else "")
         rests = r["reason"] if not rows["pairs"].any() else "; ".join(difference(x, log) for _, x in rows.iterrows())
-        lines.append(f"**{r['verdict']}** on {where}. {rests[0].upper() + rests[1:]}." if r["task"] else f"**{r['verdict']}**: {rests}.")
+        lines.append(f"**{r['verdict']}** on {where}. {rests[0].upper() + rests[1:]}."
+                     if r["task"] else f"**{r['verdict']}**: {rests}.")
     return lines

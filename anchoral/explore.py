@@ -29,7 +29,7 @@ def contour(
     z = (grid if features is None else features(grid)) @ frame.weights + frame.bias
     return [line.round(3).tolist() for line in contour_generator(x, y, z.reshape(n, n)).lines(0.)]
 
-# %% ../nbs/18_explore.ipynb #bee79660
+# %% ../nbs/18_explore.ipynb #1dd08efa
 def play(
     plane:Plane,
     runs:dict,         # Name in `METHODS` -> frames
@@ -43,14 +43,17 @@ def play(
         told, rows = set(), []
         for f in fs:
             everything = len(f.subpool) == len(plane.points) - len(f.labelled)
-            rows.append(dict(told=[i for i in f.labelled.tolist() if i not in told], subpool=None if everything else f.subpool.tolist(), anchors=f.anchors.tolist(),
+            rows.append(dict(told=[i for i in f.labelled.tolist() if i not in told],
+                             subpool=None if everything else f.subpool.tolist(), anchors=f.anchors.tolist(),
                              query=f.query.tolist(), lines=contour(f, box, features), found=int(f.found)))
             told |= set(f.labelled.tolist())
         out[name] = dict(label=METHODS[name].label, colour=METHODS[name].colour, frames=rows)
-    return dict(points=plane.points.astype(float).round(3).tolist(), truth=plane.truth.tolist(), box=box, clusters=len(set(plane.groups.tolist()) - {-1}), runs=out)
+    return dict(points=plane.points.astype(float).round(3).tolist(), truth=plane.truth.tolist(), box=box,
+                clusters=len(set(plane.groups.tolist()) - {-1}), runs=out)
 
-# %% ../nbs/18_explore.ipynb #9509c1af
-RUNS = {"none": {}, "anchoral": dict(n_anchors=3, n_neighbours=5), "seals": dict(n_neighbours=5), "randsub": dict(subpool_size=100), "no-anchoring": dict(n_anchors=3, n_neighbours=5)}
+# %% ../nbs/18_explore.ipynb #b3665f32
+RUNS = {"none": {}, "anchoral": dict(n_anchors=3, n_neighbours=5), "seals": dict(n_neighbours=5),
+        "randsub": dict(subpool_size=100), "no-anchoring": dict(n_anchors=3, n_neighbours=5)}
 
 @lru_cache
 def figure1_data(
@@ -60,9 +63,10 @@ def figure1_data(
 ) -> dict:
     "The interactive Figure 1's runs: every filter from the same initial set."
     plane = draw_world(World(), seed)
-    return play(plane, {name: frames(plane, name, iterations, query_size, **params) for name, params in RUNS.items()}) | dict(first="none", second="anchoral")
+    return play(plane, {name: frames(plane, name, iterations, query_size, **params)
+                        for name, params in RUNS.items()}) | dict(first="none", second="anchoral")
 
-# %% ../nbs/18_explore.ipynb #118f7548
+# %% ../nbs/18_explore.ipynb #81785615
 @lru_cache
 def _widget():
     import anywidget, traitlets
@@ -76,13 +80,16 @@ def figure1(
 ):
     "The interactive figure as a widget for JupyterLab."
     try: return _widget()(data=data or figure1_data())
-    except ImportError as e: raise ImportError('the interactive figure needs anywidget: pip install "anchoral[annotate]"; without it, see the site (make site)') from e
+    except ImportError as e:
+        raise ImportError('the interactive figure needs anywidget: pip install "anchoral[annotate]"; without it, see '
+                          'the site (make site)') from e
 
-# %% ../nbs/18_explore.ipynb #65a713f3
+# %% ../nbs/18_explore.ipynb #cea14850
 def figure1_html(
     data=None, # From `play`; default: the paper's figure, as run here
 ) -> str:
     "The interactive figure as a piece of HTML that needs nothing else."
     js, name = (STATIC/"figure1.js").read_text(encoding="utf-8"), "figure1"
     safe = json.dumps(data or figure1_data(), separators=(",", ":")).replace("</", "<\\/")
-    return f'<div id="{name}"></div>\n<script type="module">\n{js}\ndraw(document.getElementById("{name}"), {safe});\n</script>'
+    return (f'<div id="{name}"></div>\n<script type="module">\n{js}\ndraw(document.getElementById("{name}"), '
+            f'{safe});\n</script>')

@@ -73,7 +73,7 @@ def canvas(
         fig.get_layout_engine().set(w_pad=.06, h_pad=.05, wspace=.03, hspace=.04)
         return fig, fig.subplots(rows, columns, squeeze=False, **kwargs)
 
-# %% ../nbs/09_figures.ipynb #aa7b3a7c
+# %% ../nbs/09_figures.ipynb #085eccff
 def _few(values, noun):
     "Up to three names, or how many there are."
     values = list(dict.fromkeys(values))
@@ -85,17 +85,21 @@ def check(
 ):  # The same frame, its rows in the order of `METHODS`
     "Refuse, with one clear sentence, a frame that cannot be drawn."
     missing = [c for c in ("variant", "run", "iteration", *columns) if c not in df]
-    if missing: raise ValueError(f"the results have no column {', '.join(map(repr, missing))}, only {_few(df, 'others')}: "
+    if missing:
+        raise ValueError(f"the results have no column {', '.join(map(repr, missing))}, only {_few(df, 'others')}: "
                                  "load them with anchoral.results.load_results, or collect them again")
-    if df.empty: raise ValueError("the results are empty (0 rows): run a profile and collect it first, e.g. `anchoral run --profile quick`")
+    if df.empty:
+        raise ValueError("the results are empty (0 rows): run a profile and collect it first, e.g. `anchoral "
+                         "run --profile quick`")
     unknown = [v for v in df["variant"].unique() if v not in METHODS]
     if unknown:
         near = difflib.get_close_matches(str(unknown[0]), METHODS, 1)
-        raise ValueError(f"unknown variant {unknown[0]!r}{f', nearest is {near[0]!r}' if near else ''}: rename it to one of "
-                         f"{list(METHODS)}, or give it a look with figures.METHODS[{unknown[0]!r}] = Method(...)")
+        raise ValueError(f"unknown variant {unknown[0]!r}{f', nearest is {near[0]!r}' if near else ''}: "
+                         f"rename it to one of {list(METHODS)}, "
+                         f"or give it a look with figures.METHODS[{unknown[0]!r}] = Method(...)")
     return df.sort_values("variant", key=lambda v: v.map(list(METHODS).index), kind="stable")
 
-# %% ../nbs/09_figures.ipynb #164efc99
+# %% ../nbs/09_figures.ipynb #20e1d4ea
 def select(
     df:pd.DataFrame,  # Results
     **wanted,  # Column and value, e.g. `task="news-metals"`; None: the only one there is
@@ -106,7 +110,8 @@ def select(
         reference = (df["variant"] == "random") & (name == "strategy")
         have = list(dict.fromkeys(df.loc[~reference if (~reference).any() else slice(None), name]))
         if value is None and len(have) > 1:
-            raise ValueError(f"the results hold {len(have)} values of {name!r}, {have}: choose one, e.g. {name}={have[0]!r}")
+            raise ValueError(f"the results hold {len(have)} values of {name!r}, {have}: choose one, e.g. "
+                             f"{name}={have[0]!r}")
         if value is not None and value not in have:
             raise ValueError(f"no results with {name}={value!r}: choose one of {have}")
         df = df[reference | (df[name] == (have[0] if value is None else value))]
@@ -126,14 +131,15 @@ def one_setting(df):
                                  f"e.g. df[df.{c} == {rows[c].tolist()[0]!r}]; only table3 compares settings")
     return df
 
-# %% ../nbs/09_figures.ipynb #f1af6dcd
+# %% ../nbs/09_figures.ipynb #2196ac45
 STRATEGY = {"entropy": "Entropy", "ft-bertkm": "FT-BERTKM", "badge": "BADGE", "random": "Random"}
 LEARNER = {"head": "a head on {}", "finetune": "fine-tuned {}"}
 ENCODER = {"minilm": "MiniLM", "mpnet": "MPNet", "lsa": "LSA"}
 
 def _bodies(df):
     "Each learner with the encoder or model under it."
-    own = df.reindex(columns=["learner", "model", "encoder", "head_encoder"]).drop_duplicates().astype(object).fillna("")
+    own = df.reindex(columns=["learner", "model", "encoder",
+                              "head_encoder"]).drop_duplicates().astype(object).fillna("")
     return [(r.learner, (r.head_encoder or r.encoder) if r.learner == "head" else r.model) for r in own.itertuples()]
 
 def heading(df:pd.DataFrame):
@@ -159,7 +165,7 @@ def by_run(
     wide = df.assign(**{value: df[value].astype(float)}).pivot_table(index="iteration", columns="run", values=value)
     return wide.set_axis(df.groupby("iteration")[x].median().loc[wide.index].rename(x), axis=0)
 
-# %% ../nbs/09_figures.ipynb #ccbc2e6e
+# %% ../nbs/09_figures.ipynb #b8f4e93c
 def line(
     ax,  # Axes
     name:str,  # Key of `METHODS`
@@ -170,11 +176,13 @@ def line(
     m, full = METHODS[name], wide.dropna()
     top = 20 - list(METHODS).index(name)  # the first of the table lies on top
     if len(wide.columns) >= few:
-        ax.fill_between(full.index, full.quantile(.25, axis=1), full.quantile(.75, axis=1), color=m.colour, alpha=.18, lw=0, zorder=top - 10)
+        ax.fill_between(full.index, full.quantile(.25, axis=1), full.quantile(.75, axis=1), color=m.colour, alpha=.18,
+                        lw=0, zorder=top - 10)
     elif len(wide.columns) > 1:
         for run in wide: ax.plot(wide.index, wide[run], color=m.colour, lw=.6, alpha=.35, zorder=top - 10)
     median, k = full.median(axis=1), max(1, len(full) // 5)
-    ax.plot(median.index, median, color=m.colour, linestyle=m.line, lw=1.7, marker=m.marker, markersize=m.size, markeredgecolor="white",
+    ax.plot(median.index, median, color=m.colour, linestyle=m.line, lw=1.7, marker=m.marker, markersize=m.size,
+            markeredgecolor="white",
             markeredgewidth=.5, markevery=(list(METHODS).index(name) % k, k), label=m.label, gid=name, zorder=top)
     return median
 
@@ -197,7 +205,7 @@ def lines(
     ax.set(xlabel={"n_labelled": "annotations", "iteration": "iteration"}.get(x, x))
     return ax
 
-# %% ../nbs/09_figures.ipynb #2d6a9d97
+# %% ../nbs/09_figures.ipynb #d0866977
 def name_panel(ax, text):
     "A panel's title; set here, so that panels drawn on their own look the same."
     ax.set_title(text, loc="left", fontsize=9.5, fontweight="bold")
@@ -206,10 +214,12 @@ def name_panel(ax, text):
 def legend(fig, names):
     "One legend for the whole figure, under it, as wide as the figure allows."
     columns = max(1, int(fig.get_figwidth() / 2.05))
-    handles = [Line2D([], [], color=m.colour, linestyle=m.line, marker=m.marker, markersize=m.size, markeredgecolor="white", lw=1.7,
+    handles = [Line2D([], [], color=m.colour, linestyle=m.line, marker=m.marker, markersize=m.size,
+                      markeredgecolor="white", lw=1.7,
                       markeredgewidth=.5, label=m.label) for m in (METHODS[n] for n in METHODS if n in set(names))]
     with matplotlib.rc_context(style()):
-        fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), handlelength=3.2, columnspacing=1.6)
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), handlelength=3.2,
+                   columnspacing=1.6)
 
 # %% ../nbs/09_figures.ipynb #4a048e4d
 def counts(ax, values):
@@ -245,7 +255,7 @@ def saturation(
     over = covered.index[covered > share]
     return int(over[0]) if len(over) else None
 
-# %% ../nbs/09_figures.ipynb #0c4d53de
+# %% ../nbs/09_figures.ipynb #ae9af0b5
 def subpool_size(df, ax=None):
     "Figure 2 (a): the subpool's size by iteration, AnchorAL's bound and where SEALS is saturated."
     df = check(df, ("subpool", "pool", "n_anchors", "n_neighbours", "max_subpool"))
@@ -254,19 +264,24 @@ def subpool_size(df, ax=None):
     counts(ax, df["subpool"].dropna().astype(float))
     for name, rows in methods(df):
         if name.startswith("anchoral"):
-            ax.axhline(bound(rows), color=METHODS[name].colour, lw=1.1, ls=(0, (1, 2.2)), zorder=25, gid=f"bound {name}")
-            ax.annotate(f"A·C·K = {bound(rows):,}" if bound(rows) < rows["max_subpool"].iloc[0] else f"M = {bound(rows):,}", (0, bound(rows)),
-                        (5, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5, color=METHODS[name].colour)
+            ax.axhline(bound(rows), color=METHODS[name].colour, lw=1.1, ls=(0, (1, 2.2)), zorder=25,
+                       gid=f"bound {name}")
+            ax.annotate(f"A·C·K = {bound(rows):,}"
+                        if bound(rows) < rows["max_subpool"].iloc[0] else f"M = {bound(rows):,}", (0, bound(rows)),
+                        (5, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5,
+                        color=METHODS[name].colour)
     if (df["variant"] == "seals").any(): _saturated(ax, df[df["variant"] == "seals"])
     ax.set(ylabel="instances")
     return name_panel(ax, "(a) Subpool size")
 
+# %% ../nbs/09_figures.ipynb #89a0ccbb
 def _saturated(ax, rows):
     "Shade SEALS's line from where it covers more than half of the pool, and say so."
     start = saturation(rows)
     if start is None: return
     median = by_run(rows, "subpool", "iteration").dropna().median(axis=1).loc[start:]
-    ax.plot(median.index, median, color=METHODS["seals"].colour, lw=8, alpha=.22, solid_capstyle="round", zorder=1, gid="saturated")
+    ax.plot(median.index, median, color=METHODS["seals"].colour, lw=8, alpha=.22, solid_capstyle="round",
+            zorder=1, gid="saturated")
     steep = ax.get_yscale() == "linear"  # then the corner above the line is free, else the space below it
     ax.annotate(f"SEALS saturated: over half\nof the pool from iteration {start}",
                 (.03, .97) if steep else (1, float(median.iloc[len(median) // 2:].min())), (0, 0 if steep else -8),
@@ -288,14 +303,15 @@ def subpool_minority(df, ax=None):
     ax.set(ylabel="share of the subpool")
     return name_panel(ax, "(b) Minority share of the subpool")
 
-# %% ../nbs/09_figures.ipynb #baad59e0
+# %% ../nbs/09_figures.ipynb #496136f1
 def discovered(df, ax=None):
     "Figure 2 (c): minority instances labelled so far, by annotations."
     ax = lines(check(df, ("minority_labelled", "minority_total")), "minority_labelled", "n_labelled", ax)
     total = int(df["minority_total"].max())
     if df["minority_labelled"].max() > .5 * total:
         ax.axhline(total, color="#888888", lw=.8, ls=(0, (1, 2)), gid="all")
-        ax.annotate(f"all {total:,} in the pool", (0, total), (4, -9), xycoords=("axes fraction", "data"), textcoords="offset points",
+        ax.annotate(f"all {total:,} in the pool", (0, total), (4, -9), xycoords=("axes fraction", "data"),
+                    textcoords="offset points",
                     fontsize=7.5, color="#666666")
     ax.set(ylabel="instances, cumulative", ylim=(0, None))
     return name_panel(ax, "(c) Minority instances discovered")
@@ -326,7 +342,7 @@ def figure2(
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #36f814f8
+# %% ../nbs/09_figures.ipynb #5618e7c7
 def _ends(df, value, x, fmt):
     "For each method the median at the first and last point of its line."
     said = []
@@ -346,14 +362,17 @@ def alt_figure2(df, task=None, learner=None, strategy=None):
     start = saturation(pools[pools["variant"] == "seals"]) if (pools["variant"] == "seals").any() else None
     return " ".join((
         f"Four line charts, {heading(df)}; medians over runs, from the first to the last point of each line.",
-        f"(a) Subpool size by iteration: {_ends(pools, 'subpool', 'iteration', _count)}; the pool holds {df['pool'].max():,}.",
+        f"(a) Subpool size by iteration: {_ends(pools, 'subpool', 'iteration', _count)}; the pool holds "
+        f"{df['pool'].max():,}.",
         f"SEALS covers more than half of the pool from iteration {start}." if start is not None else "",
         f"(b) Minority share of the subpool: {_ends(pools, '_share', 'iteration', _percent)}.",
-        f"(c) Minority instances discovered, of {df['minority_total'].max():,}: {_ends(df, 'minority_labelled', 'n_labelled', _count)}.",
+        f"(c) Minority instances discovered, of {df['minority_total'].max():,}: "
+        f"{_ends(df, 'minority_labelled', 'n_labelled', _count)}.",
         f"(d) Minority F1: {_ends(df, 'f1_minority', 'n_labelled', '{:.2f}'.format)}.")).replace("  ", " ")
 
-# %% ../nbs/09_figures.ipynb #6b106194
-PARTS = {"f1_minority": "Minority F1, whole test set", "f1_minority_reuters": "Minority F1, R52 alone", "f1_minority_news20": "Minority F1, 20 Newsgroups alone"}
+# %% ../nbs/09_figures.ipynb #8dbcf82f
+PARTS = {"f1_minority": "Minority F1, whole test set", "f1_minority_reuters": "Minority F1, R52 alone",
+         "f1_minority_news20": "Minority F1, 20 Newsgroups alone"}
 
 def parts(df):
     "The columns of minority F1 that hold anything but zeros: the whole test set first."
@@ -377,17 +396,19 @@ def alt_parts(df, task=None, learner=None, strategy=None):
     said = [f"{PARTS[c]}: {_ends(df, c, 'n_labelled', '{:.2f}'.format)}." for c in parts(df)]
     return f"Line charts by annotations, {heading(df)}; medians over runs, first to last point. {' '.join(said)}"
 
-# %% ../nbs/09_figures.ipynb #465a0099
+# %% ../nbs/09_figures.ipynb #d875df5c
 def clusters(df, ax=None):
     "Sub-clusters of the minority with a labelled instance, by annotations; all of them as a dotted line."
     df = check(df, ("groups_found", "groups_total"))
     ax, total = lines(df, "groups_found", "n_labelled", ax), int(df["groups_total"].max())
     ax.axhline(total, color="#888888", lw=.8, ls=(0, (1, 2)), gid="all")
-    ax.annotate(f"all {total}", (0, total), (4, -9), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5, color="#666666")
+    ax.annotate(f"all {total}", (0, total), (4, -9), xycoords=("axes fraction", "data"), textcoords="offset points",
+                fontsize=7.5, color="#666666")
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set(ylabel="sub-clusters found", ylim=(0, total * 1.06))
     return ax
 
+# %% ../nbs/09_figures.ipynb #6aeffc7a
 def figure_clusters(
     df:pd.DataFrame,  # Results of tasks whose minority has sub-clusters
     learner:str=None,  # Which learner, if there are several
@@ -396,7 +417,9 @@ def figure_clusters(
     "How many sub-clusters each method has found, by annotations."
     df = one_setting(select(check(df, ("task", "groups_found", "groups_total")), learner=learner, strategy=strategy))
     tasks = [t for t, rows in df.groupby("task") if rows["groups_total"].notna().any()]
-    if not tasks: raise ValueError(f"no task here has sub-clusters ({_few(df['task'], 'tasks')}): their column groups_total is empty")
+    if not tasks:
+        raise ValueError(f"no task here has sub-clusters ({_few(df['task'], 'tasks')}): their column "
+                         "groups_total is empty")
     fig, axes = canvas(1, len(tasks), width=3.4, height=3.1)
     with matplotlib.rc_context(style()):
         for t, ax in zip(tasks, axes.flat):
@@ -407,14 +430,16 @@ def figure_clusters(
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #37e5b894
+# %% ../nbs/09_figures.ipynb #78cba5ec
 def alt_clusters(df, learner=None, strategy=None):
     "The same in words."
     df = select(df, learner=learner, strategy=strategy)
-    said = [f"{t}, {int(rows['groups_total'].max())} in all: {_ends(rows, 'groups_found', 'n_labelled', '{:g}'.format)}." for t, rows in df.groupby("task")]
-    return f"Line charts of sub-clusters found by annotations, {heading(df)}; medians over runs, first to last point. {' '.join(said)}"
+    said = [f"{t}, {int(rows['groups_total'].max())} in all: "
+            f"{_ends(rows, 'groups_found', 'n_labelled', '{:g}'.format)}." for t, rows in df.groupby("task")]
+    return (f"Line charts of sub-clusters found by annotations, {heading(df)}; medians over runs, first to last "
+            f"point. {' '.join(said)}")
 
-# %% ../nbs/09_figures.ipynb #4692f053
+# %% ../nbs/09_figures.ipynb #16a76247
 def mean_lines(
     df:pd.DataFrame,  # Results with several strategies
     value:str,  # Column to be drawn
@@ -429,28 +454,35 @@ def mean_lines(
         line(ax, name, g[["mean"]])
         zero = g.index[g["zeros"] > 0]
         if len(zero):
-            ax.plot(zero, g.loc[zero, "mean"], ls="", marker=m.marker, markersize=6, mfc="white", mec=m.colour, zorder=30, clip_on=False, gid=f"zeros {name}")
+            ax.plot(zero, g.loc[zero, "mean"], ls="", marker=m.marker, markersize=6, mfc="white", mec=m.colour,
+                    zorder=30, clip_on=False, gid=f"zeros {name}")
             most = int(g["zeros"].max())
-            notes.append(f"{m.label}, zero at {len(zero)} of {len(g)} points, in up to {most} of {int(g['strategies'].max())} strategies")
+            notes.append(f"{m.label}, zero at {len(zero)} of {len(g)} points, in up to {most} of "
+                         f"{int(g['strategies'].max())} strategies")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     notes = [l for n in notes for l in textwrap.wrap(f"hollow: {n}", 40)]
     ax.set(xlabel="\n".join([{"n_labelled": "annotations"}.get(x, x), *notes]))
     return ax
 
+# %% ../nbs/09_figures.ipynb #540995a6
 def over_strategies(rows, value, x="n_labelled"):
     "By x: the geometric `mean` over strategies, in how many a median is zero (`zeros`), and of how many `strategies`."
-    g = geometric_mean(rows.astype({value: float}), value).rename(columns={value: "mean"}).set_index("iteration").sort_index()
-    return g.set_axis(rows.groupby("iteration")[x].median().loc[g.index].rename(x), axis=0)[["mean", "zeros", "strategies"]]
+    g = (geometric_mean(rows.astype({value: float}),
+                        value).rename(columns={value: "mean"}).set_index("iteration").sort_index())
+    return g.set_axis(rows.groupby("iteration")[x].median().loc[g.index].rename(x),
+                      axis=0)[["mean", "zeros", "strategies"]]
 
-# %% ../nbs/09_figures.ipynb #2055965d
+# %% ../nbs/09_figures.ipynb #e9160b77
 def over_panels(df, measures, x):
-    "One row per measure, one column for the mean and one per strategy; with one strategy only, the measures side by side."
+    """One row per measure, one column for the mean and one per strategy;
+    with one strategy only, the measures side by side."""
     asked = [s for s in STRATEGY if s in set(df["strategy"])] + sorted(set(df["strategy"]) - set(STRATEGY))
     asked = [s for s in asked if ((df["strategy"] == s) & (df["variant"] != "random")).any()] or asked
     parts = [(STRATEGY.get(s, s), df[(df["strategy"] == s) | (df["variant"] == "random")]) for s in asked]
     if len(parts) == 1:
         fig, axes = canvas(1, len(measures), width=4.1 if len(measures) > 1 else 6.4, height=3.2)
-        cells = [(ax, f"{name}\n{parts[0][0]}, the only strategy run", c, parts[0][1], lines) for ax, (c, name, _) in zip(axes.flat, measures)]
+        cells = [(ax, f"{name}\n{parts[0][0]}, the only strategy run", c, parts[0][1], lines)
+                 for ax, (c, name, _) in zip(axes.flat, measures)]
     else:
         parts = [(f"Geometric mean of {len(asked)} strategies", df), *parts]
         fig, axes = canvas(len(measures), len(parts), width=2.9, height=2.2 + 1 / len(measures), sharey="row")
@@ -459,19 +491,23 @@ def over_panels(df, measures, x):
     with matplotlib.rc_context(style()):
         for ax, name, column, rows, draw in cells: name_panel(draw(rows, column, x, ax), name)
         for ax in axes.flat: shares(ax)  # after all lines of a row, whose panels share their limits
-        for ax, (_, _, label) in zip(axes[:, 0] if len(axes) > 1 or len(measures) == 1 else axes.flat, measures): ax.set_ylabel(label)
+        for ax, (_, _, label) in zip(axes[:, 0] if len(axes) > 1 or len(measures) == 1 else axes.flat, measures):
+            ax.set_ylabel(label)
         title(fig, heading(df))
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #f6cde762
+# %% ../nbs/09_figures.ipynb #585bf368
 def _labelled(df, task, learner, within):
     "Rows of Figure 3: up to `within` annotations, with the two shares."
-    df = one_setting(select(check(df, ("n_labelled", "minority_labelled", "minority_total", "strategy")), task=task, learner=learner))
+    df = one_setting(select(check(df, ("n_labelled", "minority_labelled", "minority_total", "strategy")), task=task,
+                            learner=learner))
     if (df["n_labelled"] > within).all():
-        raise ValueError(f"within={within}: every row has more annotations, from {df['n_labelled'].min()} on; raise within")
+        raise ValueError(f"within={within}: every row has more annotations, from "
+                         f"{df['n_labelled'].min()} on; raise within")
     df = df[df["n_labelled"] <= within]
-    return df.assign(balance=share(df, "minority_labelled", "n_labelled"), found=share(df, "minority_labelled", "minority_total"))
+    return df.assign(balance=share(df, "minority_labelled", "n_labelled"),
+                     found=share(df, "minority_labelled", "minority_total"))
 
 def figure3(
     df:pd.DataFrame,  # Results
@@ -490,31 +526,36 @@ def figure4(df, task=None, learner=None):
     df = df[df["variant"] != "random"].assign(balance=lambda d: share(d, "subpool_minority", "subpool"))
     return over_panels(df, [("balance", "Minority share of the subpool", "share of the subpool")], "iteration")
 
-# %% ../nbs/09_figures.ipynb #6137e6f9
+# %% ../nbs/09_figures.ipynb #aaa3cd4f
 def _alt_shares(df, column, x):
     "For each strategy, the medians at both ends of each line, and zeros of the mean."
     said, asked = [], [s for s in dict.fromkeys(df.loc[df["variant"] != "random", "strategy"])]
     for s in asked:
-        said.append(f"{STRATEGY.get(s, s)}: {_ends(df[(df['strategy'] == s) | (df['variant'] == 'random')], column, x, _percent)}.")
+        said.append(f"{STRATEGY.get(s, s)}: "
+                    f"{_ends(df[(df['strategy'] == s) | (df['variant'] == 'random')], column, x, _percent)}.")
     if len(asked) > 1:
         means = [(METHODS[v].label, over_strategies(rows, column, x)) for v, rows in methods(df)]
         said.insert(0, "Geometric mean over strategies: " + "; ".join(
             f"{label} {_percent(g['mean'].iloc[0])} to {_percent(g['mean'].iloc[-1])}"
-            + (f" (zero at {int((g['zeros'] > 0).sum())} points)" if (g["zeros"] > 0).any() else "") for label, g in means) + ".")
+            + (f" (zero at {int((g['zeros'] > 0).sum())} points)" if (g["zeros"] > 0).any() else "")
+            for label, g in means) + ".")
     return " ".join(said)
 
 def alt_figure3(df, task=None, learner=None, within=1000):
     "Figure 3 in words."
     df = _labelled(df, task, learner, within)
-    return (f"Line charts up to {df['n_labelled'].max():,} annotations, {heading(df)}. Minority share of the labelled set, first to last point. "
-            f"{_alt_shares(df, 'balance', 'n_labelled')} Share of all {df['minority_total'].max():,} minority instances found. "
+    return (f"Line charts up to {df['n_labelled'].max():,} annotations, {heading(df)}. Minority share of the labelled "
+            "set, first to last point. "
+            f"{_alt_shares(df, 'balance', 'n_labelled')} Share of all {df['minority_total'].max():,} minority "
+            "instances found. "
             f"{_alt_shares(df, 'found', 'n_labelled')}")
 
 def alt_figure4(df, task=None, learner=None):
     "Figure 4 in words."
     df = one_setting(select(df, task=task, learner=learner))
     df = df[df["variant"] != "random"].assign(balance=lambda d: share(d, "subpool_minority", "subpool"))
-    return f"Line charts, {heading(df)}. Minority share of the subpool by iteration, first to last. {_alt_shares(df, 'balance', 'iteration')}"
+    return (f"Line charts, {heading(df)}. Minority share of the subpool by iteration, first to last. "
+            f"{_alt_shares(df, 'balance', 'iteration')}")
 
 # %% ../nbs/09_figures.ipynb #25647360
 def medians(
@@ -533,7 +574,7 @@ def ranked(s, fmt="{:,.0f}"):
     "Medians as text, best first."
     return "; ".join(f"{METHODS[v].label} {fmt.format(m)}" for v, m in s.items())
 
-# %% ../nbs/09_figures.ipynb #ec381fd1
+# %% ../nbs/09_figures.ipynb #0087660c
 def ahead(
     df:pd.DataFrame,  # Results of one task, learner and strategy
     value:str,  # Column; higher is better
@@ -551,35 +592,42 @@ def ahead(
     for v in (v for v in others if v in here and one in here):
         gap = (here[one] - here[v]).dropna()
         ties = int((gap == 0).sum())
-        said.append(f"of {METHODS[v].label} in {int((gap > 0).sum())} of {len(gap)}" + (f" ({ties} tied)" if ties else ""))
+        said.append(f"of {METHODS[v].label} in "
+                    f"{int((gap > 0).sum())} of {len(gap)}" + (f" ({ties} tied)" if ties else ""))
     return f"In runs with the same seeds, {METHODS[one].label} is ahead {', '.join(said)}." if said else ""
 
-# %% ../nbs/09_figures.ipynb #bb006ffc
+# %% ../nbs/09_figures.ipynb #90b16426
 KEYS = ["task", "learner", "strategy", "variant"]
-MATCHED = ["budget", "iterations", *(f"{c}_{m}" for c in ("majority", "minority") for m in ("median", "iqr", "per_iteration"))]
+MATCHED = ["budget", "iterations", *(f"{c}_{m}" for c in ("majority", "minority")
+                                     for m in ("median", "iqr", "per_iteration"))]
 
 def _measures(df, at="overall"):
     "`anchoral.results.summary` with the AUC per iteration beside the AUC, and the subpool's share of the pool."
-    s = summary(df, at=at).rename(columns={"budget_median": "budget", "iterations_median": "iterations", "subpool_median": "subpool"})
+    s = summary(df, at=at).rename(columns={"budget_median": "budget", "iterations_median": "iterations",
+                                           "subpool_median": "subpool"})
     for c in ("majority", "minority"): s[f"{c}_per_iteration"] = s[f"{c}_median"] / s["iterations"]
-    s["subpool"] = np.where(s["variant"] == "random", np.nan, s["subpool"].to_numpy(float, na_value=np.nan))  # random sampling has none
+    # random sampling has none
+    s["subpool"] = np.where(s["variant"] == "random", np.nan, s["subpool"].to_numpy(float, na_value=np.nan))
     return s.assign(subpool_share=s["subpool"] / s["pool"])
 
 def _against_anchoral(t, by):
-    "Times as a ratio to AnchorAL's of the same group; random sampling is measured against the only strategy there is, if there is one."
+    """Times as a ratio to AnchorAL's of the same group;
+    random sampling is measured against the only strategy there is, if there is one."""
     own = t[t["variant"] == "anchoral"].drop_duplicates(by).set_index(by)["time_median"]
-    base = pd.Series([own.get(k if len(by) > 1 else k[0], np.nan) for k in t[by].itertuples(index=False, name=None)], t.index, float)
+    base = pd.Series([own.get(k if len(by) > 1 else k[0], np.nan)
+                      for k in t[by].itertuples(index=False, name=None)], t.index, float)
     if len(own) == 1: base = base.fillna(own.iloc[0])
     return t.assign(time_ratio=t["time_median"] / base.where(base > 0))
 
-# %% ../nbs/09_figures.ipynb #7d469040
+# %% ../nbs/09_figures.ipynb #0b54b0f4
 def _block(rows):
     "Overall, and Budget-Matched as columns `matched_*`, for one task and one learner."
     matched = _measures(rows, "matched")[[*KEYS, *MATCHED]].rename(columns={c: f"matched_{c}" for c in MATCHED})
     t = _against_anchoral(_measures(rows).merge(matched, on=KEYS), ["strategy"])
     (learner, body), = _bodies(rows)
     t = t.assign(model=LEARNER.get(learner, "{}").format(ENCODER.get(body, body)).removeprefix("a "))
-    return t.iloc[np.lexsort([t["variant"].map(list(METHODS).index), t["strategy"].map(lambda s: [*STRATEGY, s].index(s))])]
+    return t.iloc[np.lexsort([t["variant"].map(list(METHODS).index),
+                              t["strategy"].map(lambda s: [*STRATEGY, s].index(s))])]
 
 def table2(
     df:pd.DataFrame,  # Results of one or more tasks
@@ -588,11 +636,12 @@ def table2(
     source:str="ours",  # Where the numbers come from
 ):  # One row per task and method; numbers only
     "Budget, AUC, time and subpool size: Overall, and Budget-Matched (columns `matched_*`)."
-    needed = ("task", "strategy", "learner", "n_labelled", "f1_majority", "f1_minority", "time_select", "scored", "subpool", "pool")
+    needed = ("task", "strategy", "learner", "n_labelled", "f1_majority", "f1_minority", "time_select", "scored",
+              "subpool", "pool")
     df = one_setting(select(check(df, needed), learner=learner, strategy=strategy))
     return pd.concat([_block(rows) for _, rows in df.groupby("task")], ignore_index=True).assign(source=source)
 
-# %% ../nbs/09_figures.ipynb #c4f10166
+# %% ../nbs/09_figures.ipynb #5c025a4b
 PAPER_TASKS = ["amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus"]
 
 def published_table5(
@@ -602,24 +651,28 @@ def published_table5(
     "The paper's own rows, to stand beside ours; AUC per iteration from budgets that are mostly rounded to hundreds."
     t = pd.read_csv(results_dir() / "paper" / "table5.csv")
     for c, v in (("model", model), ("strategy", strategy)):
-        if v is not None and v not in set(t[c]): raise ValueError(f"the paper has no {c} {v!r}: choose one of {list(dict.fromkeys(t[c]))}")
-    t = t[(t["model"] == (model or t["model"])) & ((t["strategy"] == (strategy or t["strategy"])) | (t["strategy"] == "random"))]
+        if v is not None and v not in set(t[c]):
+            raise ValueError(f"the paper has no {c} {v!r}: choose one of {list(dict.fromkeys(t[c]))}")
+    t = t[(t["model"] == (model or t["model"])) & ((t["strategy"] == (strategy or t["strategy"]))
+                                                   | (t["strategy"] == "random"))]
     wide = t.assign(column=t["scope"].map({"overall": "", "matched": "matched_"}) + t["measure"]).pivot(
         index=["dataset", "model", "strategy", "filter"], columns="column", values=["median", "iqr", "text"])
     wide.columns = [f"{c}_{v}" for v, c in wide.columns]
     wide = wide.rename(columns={"budget_median": "budget", "matched_budget_median": "matched_budget"})
     wide = wide.astype({c: float for c in wide if not c.endswith("_text")}).reset_index()
-    out = wide.assign(source="paper", task=wide["dataset"], learner="finetune", variant=wide["filter"].mask(wide["strategy"] == "random", "random"))
+    out = wide.assign(source="paper", task=wide["dataset"], learner="finetune",
+                      variant=wide["filter"].mask(wide["strategy"] == "random", "random"))
     for p in ("", "matched_"):
         least = np.ceil(out[f"{p}majority_median"])  # an area is at most the number of iterations
         out[f"{p}iterations"] = np.maximum((out[f"{p}budget"] - 100) / 25, least)
         if p: out[f"{p}iterations"] = out.groupby(["task", "model", f"{p}budget"])[f"{p}iterations"].transform("max")
         for c in ("majority", "minority"): out[f"{p}{c}_per_iteration"] = out[f"{p}{c}_median"] / out[f"{p}iterations"]
     out = _against_anchoral(out, ["task", "model"] if strategy else ["task", "model", "strategy"])
-    place = [out["variant"].map(list(METHODS).index), out["strategy"].map(list(STRATEGY).index), out["model"], out["task"].map(PAPER_TASKS.index)]
+    place = [out["variant"].map(list(METHODS).index), out["strategy"].map(list(STRATEGY).index), out["model"],
+             out["task"].map(PAPER_TASKS.index)]
     return out.iloc[np.lexsort(place)].drop(columns=["dataset", "filter"]).reset_index(drop=True)
 
-# %% ../nbs/09_figures.ipynb #c42b6667
+# %% ../nbs/09_figures.ipynb #d5e1783a
 MARK = "*"  # after a matched budget that differs from the overall one
 
 def pm(median, iqr, digits=1):
@@ -635,19 +688,22 @@ def _digits(values):
 def _plain(v, fmt): return "–" if pd.isna(v) else format(v, fmt)
 
 def _auc(t, column):
-    "AUC as the paper prints it, and in brackets per iteration, to two digits where the paper's rounded budget gives no more."
+    """AUC as the paper prints it, and in brackets per iteration,
+    to two digits where the paper's rounded budget gives no more."""
     out = []
-    for s, m, i, p in zip(t["source"], *(t.get(f"{column}_{x}", [np.nan] * len(t)) for x in ("median", "iqr", "per_iteration"))):
+    for s, m, i, p in zip(t["source"], *(t.get(f"{column}_{x}", [np.nan] * len(t))
+                                         for x in ("median", "iqr", "per_iteration"))):
         known = "" if pd.isna(m) or pd.isna(p) else f" ({p:.{2 if s == 'paper' else 3}f})"
         out.append(pm(m, i, 1 if s == "paper" or m >= 100 else 2) + known)
     return out
 
-# %% ../nbs/09_figures.ipynb #2a9e52bc
+# %% ../nbs/09_figures.ipynb #16b591e0
 def _times(t):
     "Selection time in minutes, in the paper's one digit for the paper's rows; its 6h as it is."
     d = {s: 1 if s == "paper" else _digits(rows["time_median"]) for s, rows in t.groupby("source")}
     text = t.get("time_text", pd.Series(None, t.index, object))
-    return [x if pd.isna(m) and isinstance(x, str) else pm(m, i, d[s]) for s, m, i, x in zip(t["source"], t["time_median"], t["time_iqr"], text)]
+    return [x if pd.isna(m) and isinstance(x, str) else pm(m, i, d[s])
+            for s, m, i, x in zip(t["source"], t["time_median"], t["time_iqr"], text)]
 
 def _matched(t, group):
     "The columns of Budget-Matched: 'as Overall' for groups with one budget, a mark where a row's budget differs."
@@ -656,40 +712,47 @@ def _matched(t, group):
     for c in ("majority_median", "minority_median"):  # budgets printed alike, but areas that differ, were rounded
         if c in t and f"matched_{c}" in t: own &= (t[c] == t[f"matched_{c}"]) | t[c].isna()
     same = own.groupby([t[c].fillna("") for c in group]).transform("all") & m.notna()
-    budget = ["as Overall" if s else "–" if pd.isna(v) else f"{v:,.0f}" + ("" if o else MARK) for s, v, o in zip(same, m, own)]
+    budget = ["as Overall" if s else "–" if pd.isna(v) else f"{v:,.0f}" + ("" if o else MARK)
+              for s, v, o in zip(same, m, own)]
     return {("Budget-Matched", "Budget"): budget} | {
-        ("Budget-Matched", c.title()): ["" if s else v for s, v in zip(same, _auc(t, f"matched_{c}"))] for c in ("majority", "minority")}
+        ("Budget-Matched", c.title()): ["" if s else v for s, v in zip(same, _auc(t, f"matched_{c}"))]
+        for c in ("majority", "minority")}
 
-# %% ../nbs/09_figures.ipynb #c5c17337
+# %% ../nbs/09_figures.ipynb #e3f61194
 def print_table2(
     numbers:pd.DataFrame,  # From `table2` and `published_table5`, concatenated
 ):  # The same rows as text, with two levels of columns
     "Table 2 as it is printed; model and strategy only where a source has several."
-    t = numbers.reindex(columns=dict.fromkeys([*numbers, "model", "strategy", "time_median", "time_iqr", "time_ratio", "scored_median", "subpool_share", "matched_budget"]))
+    t = numbers.reindex(columns=dict.fromkeys([*numbers, "model", "strategy", "time_median", "time_iqr", "time_ratio",
+                                               "scored_median", "subpool_share", "matched_budget"]))
     several = lambda c: t.groupby("source")[c].nunique().max() > 1
     out = {("", "Source"): t["source"]} if t["source"].nunique() > 1 else {}
     if t["task"].nunique() > 1: out["", "Dataset"] = t["task"]
     if several("model"): out["", "Model"] = t["model"]
-    if t.loc[t["variant"] != "random", "strategy"].nunique() > 1: out["", "Strategy"] = t["strategy"].map(lambda s: STRATEGY.get(s, s))
-    out |= {("", "Pool filtering"): [METHODS[v].label for v in t["variant"]], ("Overall", "Budget"): [_plain(v, ",.0f") for v in t["budget"]],
+    if t.loc[t["variant"] != "random", "strategy"].nunique() > 1:
+        out["", "Strategy"] = t["strategy"].map(lambda s: STRATEGY.get(s, s))
+    out |= {("", "Pool filtering"): [METHODS[v].label for v in t["variant"]],
+            ("Overall", "Budget"): [_plain(v, ",.0f") for v in t["budget"]],
             ("Overall", "Majority"): _auc(t, "majority"), ("Overall", "Minority"): _auc(t, "minority"),
-            ("Selection", "Time, min"): _times(t), ("Selection", "× AnchorAL"): [_plain(v, ".2f") for v in t["time_ratio"]],
+            ("Selection", "Time, min"): _times(t),
+            ("Selection", "× AnchorAL"): [_plain(v, ".2f") for v in t["time_ratio"]],
             ("Selection", "Scored"): [_plain(v, ",.0f") for v in t["scored_median"]],
             ("Selection", "Subpool"): ["–" if pd.isna(v) else f"{100 * v:.0f} %" for v in t["subpool_share"]]}
     out |= _matched(t, ["source", "task", "model"])
     return pd.DataFrame({k: list(v) for k, v in out.items()}, columns=pd.MultiIndex.from_tuples(out))
 
-# %% ../nbs/09_figures.ipynb #07226924
+# %% ../nbs/09_figures.ipynb #79efc7cd
 def table5(
     df:pd.DataFrame,  # Results of any tasks, learners and strategies
     source:str="ours",  # Where the numbers come from
 ):  # One row per task, learner, strategy and method; numbers only
     "`table2` for everything at once."
-    df = check(df, ("task", "strategy", "learner", "model", "n_labelled", "f1_majority", "f1_minority", "time_select", "scored", "subpool", "pool"))
+    df = check(df, ("task", "strategy", "learner", "model", "n_labelled", "f1_majority", "f1_minority", "time_select",
+                    "scored", "subpool", "pool"))
     blocks = [_block(one_setting(rows)) for _, rows in df.groupby(["task", "learner", "model"])]
     return pd.concat(blocks, ignore_index=True).assign(source=source)
 
-# %% ../nbs/09_figures.ipynb #cb540277
+# %% ../nbs/09_figures.ipynb #d37c2ab5
 def by_parameters(df):
     "AnchorAL under any name as variant 'anchoral'; everything else unchanged."
     named = (df.get("filter", df["variant"]) == "anchoral") & ~df["variant"].isin(METHODS)
@@ -697,14 +760,15 @@ def by_parameters(df):
 
 def _is_default(t):
     "Rows with the paper's default settings."
-    return (t["n_anchors"] == 10) & (t["n_neighbours"] == 50) & (t["gamma_maj"] == "kmeans++") & (t["gamma_min"] == "kmeans++")
+    return ((t["n_anchors"] == 10) & (t["n_neighbours"] == 50)
+            & (t["gamma_maj"] == "kmeans++") & (t["gamma_min"] == "kmeans++"))
 
 def _against_default(t):
     "Times as a ratio to that of the default settings, where they were run."
     base = t.loc[_is_default(t), "time_median"]
     return t.assign(time_ratio=t["time_median"] / base.iloc[0] if len(base) else np.nan)
 
-# %% ../nbs/09_figures.ipynb #409acad2
+# %% ../nbs/09_figures.ipynb #3c1c9a95
 def table3(
     df:pd.DataFrame,  # Results; only AnchorAL and "no anchoring" are used
     task:str=None,  # Which task, if there are several
@@ -713,18 +777,23 @@ def table3(
     source:str="ours",  # Where the numbers come from
 ):  # One row per setting; numbers only
     "AnchorAL by its hyper-parameters, and without anchoring, at one common budget."
-    df = select(check(by_parameters(df), (*SETTING, "task", "learner", "strategy", "f1_minority", "f1_majority", "subpool")), task=task, learner=learner, strategy=strategy)
+    df = select(check(by_parameters(df), (*SETTING, "task", "learner", "strategy", "f1_minority", "f1_majority",
+                                          "subpool")), task=task, learner=learner, strategy=strategy)
     df = df[df["variant"].isin(["anchoral", "anchoral-scaled", "no-anchoring"])]
-    if df.empty: raise ValueError("no rows of variant 'anchoral', 'anchoral-scaled' or 'no-anchoring': Table 3 compares these; run one of them")
+    if df.empty:
+        raise ValueError("no rows of variant 'anchoral', 'anchoral-scaled' or 'no-anchoring': Table 3 compares "
+                         "these; run one of them")
     df, parts = budget_matched(df), []
     for (variant, *_), rows in df.groupby(["variant", *SETTING], sort=False, dropna=False):
         first = rows.iloc[0][SETTING].to_dict() if variant != "no-anchoring" else dict.fromkeys(SETTING)
         parts.append(_measures(rows).assign(**first))
     t = _against_default(pd.concat(parts, ignore_index=True).assign(source=source))
-    order = (t["gamma_maj"] == "entropy", t["gamma_min"] == "entropy", *(k for c, d in (("n_anchors", 10), ("n_neighbours", 50)) for k in (pd.to_numeric(t[c]), t[c] != d)), ~_is_default(t), t["variant"] == "no-anchoring")
+    order = (t["gamma_maj"] == "entropy", t["gamma_min"] == "entropy",
+             *(k for c, d in (("n_anchors", 10), ("n_neighbours", 50)) for k in (pd.to_numeric(t[c]), t[c] != d)),
+             ~_is_default(t), t["variant"] == "no-anchoring")
     return t.iloc[np.lexsort(order)].reset_index(drop=True)  # the paper's order
 
-# %% ../nbs/09_figures.ipynb #dd5bca2a
+# %% ../nbs/09_figures.ipynb #3a7bc1d3
 def published_table3():
     "The paper's Table 3 with the columns of `table3` that it prints: medians only, and no budget."
     t = pd.read_csv(results_dir() / "paper" / "table3.csv")
@@ -740,16 +809,20 @@ def print_table3(
     names = {"kmeans++": "kM++", "entropy": "Ent", "uniform": "Unif", "all": "All"}
     out = {"Source": t["source"], "Dataset": t["task"]} if t["source"].nunique() > 1 else {}
     for c, name in zip(SETTING, ("Γ maj", "Γ min", "A", "K")):
-        out[name] = ["–" if b else names.get(v, v) if c.startswith("gamma") else _plain(v, ",.0f") for v, b in zip(t[c], t["variant"] == "no-anchoring")]
+        out[name] = ["–" if b else names.get(v, v) if c.startswith("gamma") else _plain(v, ",.0f")
+                     for v, b in zip(t[c], t["variant"] == "no-anchoring")]
     out["Γ maj"] = ["No anchoring" if b else v for v, b in zip(out["Γ maj"], t["variant"] == "no-anchoring")]
-    out |= {"Budget": [_plain(v, ",.0f") for v in t["budget"]], "Majority": _auc(t, "majority"), "Minority": _auc(t, "minority"),
+    out |= {"Budget": [_plain(v, ",.0f") for v in t["budget"]], "Majority": _auc(t, "majority"),
+            "Minority": _auc(t, "minority"),
             "Time, min": _times(t), "× default": [_plain(v, ".2f") for v in t["time_ratio"]],
-            "Scored": [_plain(v, ",.0f") for v in t["scored_median"]], "Subpool": [_plain(v, ",.0f") for v in t["subpool"]]}
+            "Scored": [_plain(v, ",.0f") for v in t["scored_median"]],
+            "Subpool": [_plain(v, ",.0f") for v in t["subpool"]]}
     return pd.DataFrame({k: list(v) for k, v in out.items()})
 
-# %% ../nbs/09_figures.ipynb #2fadb3b5
+# %% ../nbs/09_figures.ipynb #2a8f2e33
 def figures_folder(folder=None):
-    "Where figures go: `folder`, taken from the repository's root if relative; None: `figures`, for which `$ANCHORAL_FIGURES` can stand in."
+    """Where figures go: `folder`, taken from the repository's root if relative; None:
+    `figures`, for which `$ANCHORAL_FIGURES` can stand in."""
     if folder in (None, "figures"): folder = os.environ.get("ANCHORAL_FIGURES") or "figures"
     out = (repo_root() or Path.cwd()) / folder
     out.mkdir(parents=True, exist_ok=True)
@@ -770,9 +843,10 @@ def save(
         for kind, metadata in about.items():
             with atomic(out / f"{name}.{kind}") as tmp: fig.savefig(tmp, format=kind, dpi=200, metadata=metadata)
 
-# %% ../nbs/09_figures.ipynb #5e2acdf6
+# %% ../nbs/09_figures.ipynb #829c0b6d
 _TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Γ": r"$\Gamma$", "–": "--", "·": r"$\cdot$"}
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "Γ": r"$\Gamma$",
+        "–": "--", "·": r"$\cdot$"}
 
 def _tex(v): return "".join(_TEX.get(c, c) for c in str(v))
 
@@ -785,7 +859,8 @@ def _heads(df):
     return [name for _, name in pairs], runs, any(g for g, _ in pairs)
 
 def spans(df, stub):
-    "How many rows each cell of the first `stub` columns covers; 0 where the cell above covers it, as it holds the same."
+    """How many rows each cell of the first `stub` columns covers;
+    0 where the cell above covers it, as it holds the same."""
     out = np.zeros((len(df), stub), int)
     for j in range(stub):
         keys, first = list(df.iloc[:, :j + 1].itertuples(index=False, name=None)), 0
@@ -794,12 +869,13 @@ def spans(df, stub):
             out[first, j] += 1
     return out
 
-# %% ../nbs/09_figures.ipynb #36534c6e
+# %% ../nbs/09_figures.ipynb #558b7b02
 def to_tex(df, title="", note="", stub=0):
     "The table as LaTeX, for the packages booktabs and colortbl."
     names, runs, grouped = _heads(df)
     cell = lambda v: (r"\cellcolor[gray]{.88}" if str(v).endswith(MARK) else "") + _tex(v)
-    out = [f"% {title}", "% needs \\usepackage{booktabs,colortbl}", rf"\begin{{tabular}}{{{'l' * len(names)}}}", r"\toprule"]
+    out = [f"% {title}", "% needs \\usepackage{booktabs,colortbl}",
+           rf"\begin{{tabular}}{{{'l' * len(names)}}}", r"\toprule"]
     if grouped:
         out += [" & ".join(rf"\multicolumn{{{b - a + 1}}}{{c}}{{{_tex(g)}}}" for g, a, b in runs) + r" \\",
                 " ".join(rf"\cmidrule(lr){{{a + 1}-{b + 1}}}" for g, a, b in runs if g)]
@@ -809,34 +885,44 @@ def to_tex(df, title="", note="", stub=0):
         out.append(" & ".join(cell(v) if j >= stub or n[j] else "" for j, v in enumerate(r)) + r" \\")
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", *(f"% {l}" for l in note.splitlines()), ""])
 
-# %% ../nbs/09_figures.ipynb #4b9b1ae7
+# %% ../nbs/09_figures.ipynb #d505f9e1
 _CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}table{border-collapse:collapse;"
-        "border-top:2px solid;border-bottom:2px solid;font-variant-numeric:tabular-nums;font-size:12px}caption{text-align:left;padding-bottom:.6rem;"
-        "font-weight:600}th,td{padding:.15rem .35rem;text-align:right;white-space:nowrap}tbody th,th.l{text-align:left;vertical-align:top}"
-        "tbody th{font-weight:500}thead tr:last-child th{border-bottom:1px solid}th[scope=colgroup]{text-align:center;border-bottom:1px solid #bbb}"
+        "border-top:2px solid;border-bottom:2px "
+        "solid;font-variant-numeric:tabular-nums;font-size:12px}caption{text-align:left;padding-bottom:.6rem;"
+        "font-weight:600}th,td{padding:.15rem .35rem;text-align:right;white-space:nowrap}tbody "
+        "th,th.l{text-align:left;vertical-align:top}"
+        "tbody th{font-weight:500}thead tr:last-child th{border-bottom:1px "
+        "solid}th[scope=colgroup]{text-align:center;border-bottom:1px solid #bbb}"
         "tr.new{border-top:1px solid #bbb}td.mark{background:#dedede}div{overflow-x:auto}p{color:#555;max-width:60rem}")
 
 def to_html(df, title="", stub=0):
     "The table alone, as HTML: cells of the first `stub` columns that repeat are drawn once, marked ones are grey."
     names, runs, grouped = _heads(df)
     e, left, new = lambda v: html.escape(str(v)), ' class="l"', ' class="new"'
-    head = "<tr>" + "".join(f'<th colspan="{b - a + 1}" scope="colgroup">{e(g)}</th>' if g else f'<td colspan="{b - a + 1}"></td>' for g, a, b in runs) + "</tr>\n" if grouped else ""
-    head += "<tr>" + "".join(f'<th scope="col"{left if j <= stub else ""}>{e(n)}</th>' for j, n in enumerate(names)) + "</tr>"
+    head = "<tr>" + "".join(f'<th colspan="{b - a + 1}" scope="colgroup">{e(g)}</th>'
+                            if g else f'<td colspan="{b - a + 1}"></td>'
+                            for g, a, b in runs) + "</tr>\n" if grouped else ""
+    head += "<tr>" + "".join(f'<th scope="col"{left if j <= stub else ""}>{e(n)}</th>'
+                             for j, n in enumerate(names)) + "</tr>"
     rows = []
     for r, n in zip(df.itertuples(index=False), spans(df, stub)):
         cells = [f'<th scope="rowgroup" rowspan="{k}">{e(v)}</th>' for v, k in zip(r, n) if k]
-        cells += [f'<th scope="row">{e(v)}</th>' if j == stub else f'<td class="mark">{e(v)}</td>' if str(v).endswith(MARK) else f"<td>{e(v)}</td>" for j, v in enumerate(r) if j >= stub]
+        cells += [f'<th scope="row">{e(v)}</th>' if j == stub else f'<td class="mark">{e(v)}</td>'
+                  if str(v).endswith(MARK) else f"<td>{e(v)}</td>" for j, v in enumerate(r) if j >= stub]
         rows.append(f'<tr{new if n.any() else ""}>{"".join(cells)}</tr>')
     caption = f"<caption>{e(title)}</caption>\n" if title else ""
     return f"<table>{caption}<thead>\n{head}\n</thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
 
+# %% ../nbs/09_figures.ipynb #408ed8c9
 def to_page(df, title="", note="", stub=0):
     "The table as a page of its own: no scripts, no links, one style."
     notes = "".join(f"<p>{html.escape(l)}</p>\n" for l in note.splitlines())
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>{html.escape(title)}</title><style>{_CSS}</style></head>\n<body><div>{to_html(df, title, stub)}</div>\n{notes}</body></html>\n")
+    return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{html.escape(title)}</title><style>{_CSS}</style></head>\n"
+            f"<body><div>{to_html(df, title, stub)}</div>\n{notes}</body></html>\n")
 
-# %% ../nbs/09_figures.ipynb #0b168646
+# %% ../nbs/09_figures.ipynb #196f3ad0
 def save_table(
     df:pd.DataFrame,  # Printed table
     name:str,  # File name without its ending
@@ -849,10 +935,11 @@ def save_table(
     "Write `name`.csv, `name`.tex and `name`.html."
     out, flat = figures_folder(folder), df if numbers is None else numbers
     if numbers is None: flat = df.set_axis([" ".join(c).strip() if isinstance(c, tuple) else c for c in df], axis=1)
-    for kind, text in (("csv", flat.to_csv(index=False, lineterminator="\n")), ("tex", to_tex(df, title, note, stub)), ("html", to_page(df, title, note, stub))):
+    for kind, text in (("csv", flat.to_csv(index=False, lineterminator="\n")), ("tex", to_tex(df, title, note, stub)),
+                       ("html", to_page(df, title, note, stub))):
         with atomic(out / f"{name}.{kind}") as tmp: tmp.write_text(text, encoding="utf-8", newline="\n")
 
-# %% ../nbs/09_figures.ipynb #3dec6068
+# %% ../nbs/09_figures.ipynb #8b080137
 def origin(
     df:pd.DataFrame,  # Results
     notebook:str,  # Which notebook draws
@@ -862,5 +949,6 @@ def origin(
     profile = df["profile"].iloc[0]
     about = results_dir() / f"{profile}.json"
     made = f", made by `{json.loads(about.read_text())['command']}`" if about.exists() else ""
-    return (f"Results: `results/{profile}.parquet` ({df['run'].nunique()} runs, {len(df):,} rows){made}. Drawn by `nbs/paper/{notebook}.ipynb`, "
-            "which `make figures` runs." + (f" Written: {', '.join(f'`{f}`' for f in files)}." if files else ""))
+    written = f" Written: {', '.join(f'`{f}`' for f in files)}." if files else ""
+    return (f"Results: `results/{profile}.parquet` ({df['run'].nunique()} runs, {len(df):,} rows){made}. "
+            f"Drawn by `nbs/paper/{notebook}.ipynb`, which `make figures` runs.{written}")

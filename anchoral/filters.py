@@ -103,13 +103,14 @@ def no_anchoring(state:State, rng,
     "As many instances as AnchorAL would keep, drawn at random."
     return randsub(state, rng, subpool_size=len(anchoral(state, rng, n_anchors, n_neighbours, max_subpool)))
 
-# %% ../nbs/04_filters.ipynb #b5d11bcb
+# %% ../nbs/04_filters.ipynb #0fe76405
 def seals(state:State, rng,
     n_neighbours:int=50, # Neighbours per labelled instance, $K$
 ) -> Subpool:
     "Neighbours of every labelled instance, collected when it was labelled (Coleman et al., 2022)."
     key = ("seals", n_neighbours)
-    done, reached, told = state.memo.get(key) or (0, np.zeros(len(state.labels), bool), np.zeros(len(state.labels), bool))
+    done, reached, told = state.memo.get(key) or (0, np.zeros(len(state.labels), bool),
+                                                  np.zeros(len(state.labels), bool))
     for batch in state.history[done:]:
         told[batch] = True
         ids, _ = state.index.neighbours(batch, n_neighbours, told)
@@ -120,7 +121,7 @@ def seals(state:State, rng,
 # %% ../nbs/04_filters.ipynb #78eb8927
 FILTERS = {"anchoral": anchoral, "seals": seals, "randsub": randsub, "no-anchoring": no_anchoring, "none": no_op}
 
-# %% ../nbs/04_filters.ipynb #1916f78b
+# %% ../nbs/04_filters.ipynb #3faa45f5
 def filter_params(name:str) -> dict:
     "Parameters of a filter and their defaults."
     return {p.name: p.default for p in list(inspect.signature(lookup(name, FILTERS, "filter")).parameters.values())[2:]}
@@ -129,10 +130,12 @@ def make_filter(
     name:str,  # A key of `FILTERS`
     **params,  # Its parameters
 ):
-    "`filter(state, rng)` with its parameters set. Raises `ValueError` for an unknown name or a value that makes no sense."
+    """`filter(state, rng)` with its parameters set.
+    Raises `ValueError` for an unknown name or a value that makes no sense."""
     filter, valid = lookup(name, FILTERS, "filter"), filter_params(name)
     for p, v in params.items():
         default = lookup(p, valid, f"parameter of filter {name!r}:")
         if p.startswith("gamma"): lookup(v, ANCHORS, "anchor selection")
-        elif isinstance(default, int) and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1): raise ValueError(f"{p} of filter {name!r} must be a whole number of at least 1, got {v!r}")
+        elif isinstance(default, int) and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1):
+            raise ValueError(f"{p} of filter {name!r} must be a whole number of at least 1, got {v!r}")
     return partial(filter, **params)

@@ -9,7 +9,7 @@ __all__ = ['VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'THREE', '
            'run_profile', 'drawn', 'agreement', 'differs', 'verify', 'gpus', 'local_workers', 'free_port', 'connected',
            'run_there', 'watch', 'run_on_cluster']
 
-# %% ../nbs/10_grid.ipynb #41f5e298
+# %% ../nbs/10_grid.ipynb #ffb43f63
 import json, logging, os, re, shutil, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
@@ -19,7 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 from .data import digest, lookup, repo_root
-from .results import Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run, run_id
+from .results import (Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run,
+                              run_id)
 
 # %% ../nbs/10_grid.ipynb #2e9a7ae9
 VARIANTS = {
@@ -40,7 +41,7 @@ class Profile:
     settings:tuple    # What differs between cells; `seeds` among it replaces the profile's
     seeds:tuple       # The runs of a cell
 
-# %% ../nbs/10_grid.ipynb #06964e83
+# %% ../nbs/10_grid.ipynb #484e9e43
 def variants(*names):
     "Settings for these names of `VARIANTS`."
     return tuple(dict(variant=n) | VARIANTS[n] for n in names)
@@ -56,32 +57,45 @@ def head_seeds(n, first=100):
 def tuned_seeds(first=100):
     "Seeds for 8 runs of a fine-tuned model: 2 initial sets, 2 initialisations and 2 data orders, crossed."
     two = (first, first+1)
-    return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two for m in two for o in two)
+    return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two
+                 for m in two for o in two)
 
-# %% ../nbs/10_grid.ipynb #d2736085
+# %% ../nbs/10_grid.ipynb #c44cdb0f
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
-OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion", dict(task="news20-sci", budget=500), "news20-mideast"]
-TABLE3 = tuple(dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini, n_anchors=a, n_neighbours=k) for maj, mini, a, k in [
-    ("kmeans++", "kmeans++", 10, 50), ("entropy", "kmeans++", 10, 50), ("entropy", "entropy", 10, 50), ("kmeans++", "kmeans++", 50, 50),
-    ("kmeans++", "kmeans++", 100, 50), ("kmeans++", "kmeans++", 10, 500), ("kmeans++", "kmeans++", 10, 5000)])
+OFFLINE = ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion",
+           dict(task="news20-sci", budget=500), "news20-mideast"]
+TABLE3 = tuple(
+    dict(variant=f"{maj}/{mini}, A={a}, K={k}", filter="anchoral", gamma_maj=maj, gamma_min=mini,
+         n_anchors=a, n_neighbours=k)
+    for maj, mini, a, k in [
+        ("kmeans++", "kmeans++", 10, 50), ("entropy", "kmeans++", 10, 50), ("entropy", "entropy", 10, 50),
+        ("kmeans++", "kmeans++", 50, 50), ("kmeans++", "kmeans++", 100, 50),
+        ("kmeans++", "kmeans++", 10, 500), ("kmeans++", "kmeans++", 10, 5000)])
 
-# %% ../nbs/10_grid.ipynb #abf0c887
+# %% ../nbs/10_grid.ipynb #ccf0f784
 def block(task, model, filters, strategies="entropy"):
     "Settings of a block of the paper's Table 5."
-    return [dict(s, task=task, model=model, strategy=t, subpool_size=10_000) for t in strategies.split() for s in variants(*filters.split())]
+    return [dict(s, task=task, model=model, strategy=t, subpool_size=10_000)
+            for t in strategies.split() for s in variants(*filters.split())]
 
 ALL, CUT, THREE = "anchoral none randsub seals", "anchoral randsub seals", "badge entropy ft-bertkm"
 PAPER = (
-    *block("amazon-agri", "bert-base", ALL, "entropy ft-bertkm"), *block("amazon-agri", "bert-base", "anchoral none randsub", "badge"),
-    *(s for t in ("amazon-multi", "wikitoxic") for s in block(t, "bert-base", ALL, THREE)), *block("agnews-bus", "bert-base", CUT, THREE),
-    *(dict(s, task=t, model="bert-base") for t in ("amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus") for s in variants("random")),
-    *block("amazon-agri", "bert-tiny", ALL), *(s for t in ("amazon-agri", "agnews-bus") for m in ("albert", "deberta", "gpt2", "t5") for s in block(t, m, CUT)),
-    *(dict(s, task="amazon-agri", model="bert-base", strategy="entropy") for s in [*TABLE3[1:], *variants("no-anchoring")])) # its first row is AnchorAL, above
+    *block("amazon-agri", "bert-base", ALL, "entropy ft-bertkm"),
+    *block("amazon-agri", "bert-base", "anchoral none randsub", "badge"),
+    *(s for t in ("amazon-multi", "wikitoxic") for s in block(t, "bert-base", ALL, THREE)),
+    *block("agnews-bus", "bert-base", CUT, THREE),
+    *(dict(s, task=t, model="bert-base")
+      for t in ("amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus") for s in variants("random")),
+    *block("amazon-agri", "bert-tiny", ALL),
+    *(s for t in ("amazon-agri", "agnews-bus") for m in ("albert", "deberta", "gpt2", "t5") for s in block(t, m, CUT)),
+    *(dict(s, task="amazon-agri", model="bert-base", strategy="entropy")
+      for s in [*TABLE3[1:], *variants("no-anchoring")])) # its first row is AnchorAL, above
 
-# %% ../nbs/10_grid.ipynb #0f930064
+# %% ../nbs/10_grid.ipynb #cad5c587
 TRIED = dict(learner="finetune", strategy="entropy", model_tokens=32, layers=2, lr=2e-4, amp=True)
 TUNED = dict(TRIED, model_tokens=48, layers=1) # what profile `settings` chose
-CHECKED = [dict(lr=lr, model_tokens=n) for lr in (4e-5, 1e-4, 2e-4, 5e-4) for n in (32, 48)] + [dict(model_tokens=48, layers=n) for n in (1, 6)] + [dict(amp=False)]
+CHECKED = [*(dict(lr=lr, model_tokens=n) for lr in (4e-5, 1e-4, 2e-4, 5e-4) for n in (32, 48)),
+           *(dict(model_tokens=48, layers=n) for n in (1, 6)), dict(amp=False)]
 FEW = [tuned_seeds()[i] for i in (0, 3, 6)]  # both values of each seed
 
 OPEN = (*variants("anchoral", "none", "random"),
@@ -96,35 +110,52 @@ OPEN = (*variants("anchoral", "none", "random"),
     *(dict(variant=f"{v}, most probable first", filter=v, strategy="most-probable") for v in ("anchoral", "none")),
     *(dict(variant=f"{v}, balanced head", filter=v, balanced=True) for v in ("anchoral", "none")))
 
-# %% ../nbs/10_grid.ipynb #017efa03
+# %% ../nbs/10_grid.ipynb #cadc2025
 PROFILES = {
     "quick": Profile("The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600), variants(*VARIANTS), head_seeds(4)),
-    "offline": Profile("The paper's comparison on six tasks of real news text, with a head on frozen embeddings, 8 runs",
-        dict(budget=1000), crossed(OFFLINE, [dict(s, strategy=t) for t in ("entropy", "ft-bertkm", "badge") for s in FILTERED] + list(variants("random"))), head_seeds(8)),
+    "offline": Profile("The paper's comparison on six tasks of real news text, with a head on frozen embeddings, "
+                       "8 runs",
+        dict(budget=1000),
+        crossed(OFFLINE, [*(dict(s, strategy=t) for t in ("entropy", "ft-bertkm", "badge") for s in FILTERED),
+                          *variants("random")]), head_seeds(8)),
     "ablation": Profile("Table 3: anchor selection, A, K and no anchoring, on two tasks, 8 runs",
-        dict(budget=1000, strategy="entropy"), crossed(["news-metals", "news20-religion"], [*TABLE3, *variants("no-anchoring")]), head_seeds(8)),
+        dict(budget=1000, strategy="entropy"),
+        crossed(["news-metals", "news20-religion"], [*TABLE3, *variants("no-anchoring")]), head_seeds(8)),
     "missed-cluster": Profile("The initial minority comes from one sub-cluster: who finds the others? 8 runs",
-        dict(budget=500, strategy="entropy"), crossed([dict(task="reuters-agri", initial_group="coffee"), dict(task="news-metals", initial_group="gold"),
-            dict(task="news20-sci", initial_group="sci.med")], variants("anchoral", "seals", "randsub", "none")), head_seeds(8)),
+        dict(budget=500, strategy="entropy"),
+        crossed([dict(task="reuters-agri", initial_group="coffee"), dict(task="news-metals", initial_group="gold"),
+                 dict(task="news20-sci", initial_group="sci.med")], variants("anchoral", "seals", "randsub", "none")),
+        head_seeds(8)),
     "head": Profile("Choosing the head's regularisation, on a task that is never reported: 7 values, 4 runs",
-        dict(task="news20-autos", strategy="entropy", budget=600), tuple(dict(variant=f"C={c:g}", filter="anchoral", C=float(c)) for c in (1, 10, 30, 100, 300, 1000, 10000)), head_seeds(4, first=0)),
-    "settings": Profile("Choosing learning rate, tokens and layers of the fine-tuned model, on a task that is never reported: one fit on 300 labels, 3 runs",
+        dict(task="news20-autos", strategy="entropy", budget=600),
+        tuple(dict(variant=f"C={c:g}", filter="anchoral", C=float(c)) for c in (1, 10, 30, 100, 300, 1000, 10000)),
+        head_seeds(4, first=0)),
+    "settings": Profile("Choosing learning rate, tokens and layers of the fine-tuned model, on a task that is never "
+                        "reported: one fit on 300 labels, 3 runs",
         dict(TRIED, task="news20-autos", n_initial=300, per_minority=30, budget=300),
-        tuple(dict(variant=f"lr={c['lr']:g}, {c['model_tokens']} tokens, {c['layers']} layers, {'bfloat16' if c['amp'] else 'float32'}") | s for s in CHECKED for c in [TRIED | s]),
+        tuple(dict(variant=f"lr={c['lr']:g}, {c['model_tokens']} tokens, {c['layers']} layers, "
+                           f"{'bfloat16' if c['amp'] else 'float32'}") | s for s in CHECKED for c in [TRIED | s]),
         tuple(dict(data_seed=s, model_seed=s, order_seed=s) for s in range(3))),
-    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, 8 runs of AnchorAL, RandSub and SEALS, 3 of No-Op, Random and AnchorAL with another index",
-        dict(TUNED, task="reuters-agri", budget=400), (*variants("anchoral", "randsub", "seals"), *(dict(s, seeds=FEW) for s in variants("none", "random")),
-        dict(variant="index: mpnet", filter="anchoral", encoder="mpnet", tokens=64, seeds=FEW)), tuned_seeds()),
-    "open": Profile("What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, plainer baselines, 8 runs of each",
-        dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600, head_encoder="minilm"), OPEN, head_seeds(8)),
-    "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: 8 runs, 5,000 annotations or 6 h each; wants GPUs and the hub",
-        dict(learner="finetune", index="hnsw", encoder="mpnet", tokens=384, budget=5_000, seconds=6*3600), PAPER, tuned_seeds()),
+    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, 8 runs of AnchorAL, RandSub "
+                        "and SEALS, 3 of No-Op, Random and AnchorAL with another index",
+        dict(TUNED, task="reuters-agri", budget=400),
+        (*variants("anchoral", "randsub", "seals"), *(dict(s, seeds=FEW) for s in variants("none", "random")),
+         dict(variant="index: mpnet", filter="anchoral", encoder="mpnet", tokens=64, seeds=FEW)), tuned_seeds()),
+    "open": Profile("What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, plainer "
+                    "baselines, 8 runs of each",
+        dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600, head_encoder="minilm"),
+        OPEN, head_seeds(8)),
+    "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: 8 runs, 5,000 annotations or 6 h "
+                     "each; wants GPUs and the hub",
+        dict(learner="finetune", index="hnsw", encoder="mpnet", tokens=384, budget=5_000, seconds=6*3600),
+        PAPER, tuned_seeds()),
     "tiny": Profile("A check that everything works, in seconds and without torch: LSA, 150 annotations, 2 runs",
-        dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150, n_anchors=3, n_neighbours=10), variants("anchoral", "seals", "none"), head_seeds(2)),
+        dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150, n_anchors=3, n_neighbours=10),
+        variants("anchoral", "seals", "none"), head_seeds(2)),
 }
 
-# %% ../nbs/10_grid.ipynb #031b4ea1
+# %% ../nbs/10_grid.ipynb #8342b823
 def cells(profile:Profile) -> dict:
     "Cell name -> the configurations of its runs."
     out = {}
@@ -132,19 +163,21 @@ def cells(profile:Profile) -> dict:
         own = {k: v for k, v in s.items() if k != "seeds"}
         configs = [make_config(**{**profile.base, **own, **seed}) for seed in s.get("seeds", profile.seeds)]
         c = configs[0]
-        name = "-".join([c.task, c.learner, *([c.model] if c.learner == "finetune" else []), c.strategy, c.variant or c.filter])
+        name = "-".join([c.task, c.learner, *([c.model] if c.learner == "finetune" else []), c.strategy,
+                         c.variant or c.filter])
         name = re.sub(r"[^\w=+.-]+", "_", name)
         if name in out: raise ValueError(f"two cells are named {name}; give their settings a variant= each")
         out[name] = configs
     return out
 
-# %% ../nbs/10_grid.ipynb #a9d6909c
+# %% ../nbs/10_grid.ipynb #6ceee8e4
 def cost(profile:Profile) -> str:
     "The size of a profile in words."
     every = cells(profile)
     runs = [c for configs in every.values() for c in configs]
     fits = sum(1 + -(-(c.budget - c.n_initial) // c.query_size) for c in runs)
-    hours = f", at most {sum(c.seconds for c in runs)/3600:,.0f} hours of training, selection and testing" if all(c.seconds for c in runs) else ""
+    hours = (f", at most {sum(c.seconds for c in runs)/3600:,.0f} hours of training, selection and testing"
+             if all(c.seconds for c in runs) else "")
     return f"{len(every)} cells, {len(runs)} runs, up to {fits:,} models trained{hours}"
 
 # %% ../nbs/10_grid.ipynb #cf9af600
@@ -157,11 +190,12 @@ def to_do(profile:Profile, runs) -> dict:
     "The cells with at least one run that is not done."
     return {name: configs for name, configs in cells(profile).items() if not all(is_done(c, runs) for c in configs)}
 
-# %% ../nbs/10_grid.ipynb #e0b1aecd
+# %% ../nbs/10_grid.ipynb #03711a85
 def run_notebook() -> Path:
     "The experiment notebook of the repository."
     if home := repo_root(): return home/"nbs/experiments/run.ipynb"
-    raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, a wheel does not hold the notebooks")
+    raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, a "
+                            "wheel does not hold the notebooks")
 
 def papermill(
     notebook,         # What to execute
@@ -172,20 +206,22 @@ def papermill(
     "Execute a notebook in a process of its own; returns the error's last line, empty when it went well."
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     env = os.environ | dict(OMP_NUM_THREADS=str(threads), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
-    code = "import json, sys, papermill; papermill.execute_notebook(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), progress_bar=False, cwd=sys.argv[4])"
+    code = ("import json, sys, papermill; papermill.execute_notebook(sys.argv[1], sys.argv[2], "
+            "json.loads(sys.argv[3]), progress_bar=False, cwd=sys.argv[4])")
     cmd = [sys.executable, "-c", code, str(notebook), str(out), json.dumps(params), str(Path(notebook).parent)]
     done = subprocess.run(cmd, env=env, capture_output=True, text=True)
     lines = [l for l in done.stderr.strip().splitlines() if l.strip()]
     return "" if done.returncode == 0 else (lines[-1] if lines else f"exit code {done.returncode}")
 
-# %% ../nbs/10_grid.ipynb #a65a8150
+# %% ../nbs/10_grid.ipynb #8f4e24bb
 def run_cell(configs, name:str, runs, threads:int=1) -> str:
     "Run what is left of a cell; the executed notebook stays beside the runs."
     import dataclasses
     runs = Path(runs).resolve()
-    return papermill(run_notebook(), runs/f"{name}.ipynb", dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
+    return papermill(run_notebook(), runs/f"{name}.ipynb",
+                     dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
 
-# %% ../nbs/10_grid.ipynb #4c039bdf
+# %% ../nbs/10_grid.ipynb #d1107d9e
 @dataclass(frozen=True)
 class Summary:
     "What became of the cells of a profile."
@@ -200,7 +236,8 @@ def warm(todo:dict):
     "Fetch, encode and index what the cells need, once for all of them."
     import dataclasses
     fields = "task encoder tokens head_encoder learner model model_tokens layers index".split()
-    for c in {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}.values(): prepare(c)
+    for c in {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}.values():
+        prepare(c)
 
 # %% ../nbs/10_grid.ipynb #02525724
 def run_profile(
@@ -226,7 +263,7 @@ def run_profile(
     finally: pool.shutdown(cancel_futures=True) # after Ctrl-C no further cell is started
     return Summary(sorted(ran), skipped, failed)
 
-# %% ../nbs/10_grid.ipynb #5fe11f3c
+# %% ../nbs/10_grid.ipynb #aebbf906
 def drawn(names, n:int, word:str) -> list:
     "`n` of the names; which ones depends on `word`, such as a commit's hash."
     return sorted(names, key=lambda name: digest(word, name))[:n]
@@ -238,13 +275,15 @@ def agreement(
     "Per run of the repetition: the batches that agree, of how many, and the first iteration that differs (−2: none)."
     def batches(df): return df.astype({"run": str}).groupby(["run", "iteration"]).id.agg(frozenset)
     a, b = batches(ids), batches(again)
-    both = pd.concat([a[a.index.get_level_values("run").isin(set(again.run.astype(str)))], b], axis=1, keys=["saved", "again"])
+    both = pd.concat([a[a.index.get_level_values("run").isin(set(again.run.astype(str)))], b], axis=1,
+                     keys=["saved", "again"])
     same = (both.saved == both.again).rename("same").reset_index()
     first = same[~same.same].groupby("run").iteration.min()
     g = same.groupby("run").same
-    return pd.DataFrame(dict(agree=g.sum(), of=g.size(), differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
+    return pd.DataFrame(dict(agree=g.sum(), of=g.size(),
+                             differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
 
-# %% ../nbs/10_grid.ipynb #af45abb0
+# %% ../nbs/10_grid.ipynb #b9eb9032
 def differs(
     profile:str, # Whose saved results
     runs,        # Names of the runs in question; only their embeddings are looked at
@@ -252,9 +291,10 @@ def differs(
     "In what this machine differs from the one that made saved runs: in nothing, or in what may change a last bit."
     about = json.loads((results_dir()/f"{profile}.json").read_text())
     now = provenance(profile, "", {r: about["configs"][r] for r in runs})
-    return [f for f in ("cpu", "packages") if now[f] != about[f]] + ([] if now["vectors"].items() <= about["vectors"].items() else ["vectors"])
+    return [f for f in ("cpu", "packages") if now[f] != about[f]] + ([]
+            if now["vectors"].items() <= about["vectors"].items() else ["vectors"])
 
-# %% ../nbs/10_grid.ipynb #fa3610e3
+# %% ../nbs/10_grid.ipynb #383f87b3
 def verify(
     profile:str,  # Whose saved results
     runs,         # An empty folder
@@ -263,23 +303,29 @@ def verify(
     of=None,      # Draw among these cells only
     workers:int=2,
 ) -> pd.DataFrame:
-    "Run drawn cells again and compare the labelled ids with the saved ones. Raises `ValueError` for a folder that is not empty, `RuntimeError` where a cell fails."
-    if Path(runs).is_dir() and any(Path(runs).iterdir()): raise ValueError(f"{runs} is not empty, and runs that are there would not be made again; give another folder")
+    """Run drawn cells again and compare the labelled ids with the saved ones.
+    Raises `ValueError` for a folder that is not empty, `RuntimeError` where a cell fails."""
+    if Path(runs).is_dir() and any(Path(runs).iterdir()):
+        raise ValueError(f"{runs} is not empty, and runs that are there would not be made again; give another folder")
     every, saved = cells(lookup(profile, PROFILES, "profile")), pd.read_parquet(results_dir()/f"{profile}-ids.parquet")
     have = set(saved.run)
-    whole = [name for name, configs in every.items() if have.issuperset(map(run_id, configs))] # not all runs of a profile need be there yet
+    # not all runs of a profile need be there yet
+    whole = [name for name, configs in every.items() if have.issuperset(map(run_id, configs))]
     todo = {name: every[name] for name in drawn(of or whole, n, word)}
     warm(todo)
-    with ThreadPoolExecutor(workers) as pool: errors = list(pool.map(lambda kv: run_cell(kv[1], kv[0], runs), todo.items()))
+    with ThreadPoolExecutor(workers) as pool:
+        errors = list(pool.map(lambda kv: run_cell(kv[1], kv[0], runs), todo.items()))
     if any(errors): raise RuntimeError("; ".join(f"{name}: {e}" for name, e in zip(todo, errors) if e))
     cell = {run_id(c): name for name, configs in todo.items() for c in configs}
     out = agreement(saved, collect_ids(runs, set(cell)))
-    return out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of", "differs_at"]].sort_values(["cell", "run"]).reset_index(drop=True)
+    return out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of",
+                                               "differs_at"]].sort_values(["cell", "run"]).reset_index(drop=True)
 
-# %% ../nbs/10_grid.ipynb #cb49f15c
+# %% ../nbs/10_grid.ipynb #e3a27af7
 def gpus() -> list:
     "The GPUs this process may use, as `CUDA_VISIBLE_DEVICES` names them."
-    if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None: return [g.strip() for g in shown.split(",") if g.strip() not in ("", "-1")]
+    if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [g.strip() for g in shown.split(",") if g.strip() not in ("", "-1")]
     if not shutil.which("nvidia-smi"): return []
     lines = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
     return [str(i) for i, line in enumerate(l for l in lines if l.startswith("GPU"))]
@@ -289,9 +335,10 @@ def local_workers(n:int) -> dict:
     from distributed import Nanny
     cards = gpus()
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
-    return {i: dict(cls=Nanny, options=dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="ERROR", env=env(i))) for i in range(n)}
+    return {i: dict(cls=Nanny, options=dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False,
+                                            silence_logs="ERROR", env=env(i))) for i in range(n)}
 
-# %% ../nbs/10_grid.ipynb #42d9a091
+# %% ../nbs/10_grid.ipynb #732ec932
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 
 def free_port(want:int=8787) -> int:
@@ -313,11 +360,13 @@ def _cluster(where, workers):
     import dask_jobqueue
     make = getattr(dask_jobqueue, lookup(where, QUEUES | {"local": ""}, "cluster"))
     try: cluster = make()
-    except (TypeError, ValueError) as e: raise ValueError(f"~/.config/dask/jobqueue.yaml does not describe a job of {where}; nbs/10_grid has an example. Dask says: {' '.join(str(e).split())}") from None
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"~/.config/dask/jobqueue.yaml does not describe a job of {where}; nbs/10_grid has an "
+                         f"example. Dask says: {' '.join(str(e).split())}") from None
     cluster.scale(jobs=workers)
     return cluster
 
-# %% ../nbs/10_grid.ipynb #68b314dd
+# %% ../nbs/10_grid.ipynb #14adfb79
 @contextmanager
 def connected(
     where="local",  # "local", a key of `QUEUES`, a scheduler's address, or a Dask cluster object
@@ -325,10 +374,11 @@ def connected(
 ):
     "A client of a Dask cluster. `OSError` when nothing answers at an address."
     try: from distributed import Client
-    except ImportError as e: raise ImportError('a cluster needs Dask: pip install "anchoral[cluster]", or leave out --cluster') from e
+    except ImportError as e:
+        raise ImportError('a cluster needs Dask: pip install "anchoral[cluster]", or leave out --cluster') from e
     with _cluster(where, workers) as cluster, Client(cluster, timeout=20) as client: yield client
 
-# %% ../nbs/10_grid.ipynb #75a49196
+# %% ../nbs/10_grid.ipynb #e0b09ffd
 def run_there(config:Config, folder, wait:float=600) -> str:
     "What a worker does: a run, or what is left of it, once nobody else writes to its folder. Returns why it ended."
     from filelock import FileLock
@@ -337,10 +387,12 @@ def run_there(config:Config, folder, wait:float=600) -> str:
     return run(config, folder)[-1]["end"]
 
 def _submit(client, config, folder):
-    return client.submit(run_there, config, str(folder), key=f"run-{folder.name}-{time.time_ns()}", retries=2, pure=False)
+    return client.submit(run_there, config, str(folder), key=f"run-{folder.name}-{time.time_ns()}",
+                         retries=2, pure=False)
 
 def watch(client, jobs:dict):
-    "Yield `(config, error or None)` as runs end, from `jobs`, config -> folder; a run whose workers died is given out again if it got further."
+    """Yield `(config, error or None)` as runs end, from `jobs`, config -> folder;
+    a run whose workers died is given out again if it got further."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
     at = {c: len(read_rounds(folder)) for c, folder in jobs.items()}
@@ -355,7 +407,7 @@ def watch(client, jobs:dict):
             ended.add(again)
         else: yield c, error
 
-# %% ../nbs/10_grid.ipynb #740921ea
+# %% ../nbs/10_grid.ipynb #9cda8afc
 def run_on_cluster(
     profile:Profile,
     runs,             # Folder of the run folders, which all workers can write to
@@ -374,5 +426,6 @@ def run_on_cluster(
             client.submit(warm, todo, pure=False).result() # where a GPU may be
             for i, (c, error) in enumerate(watch(client, {c: runs/run_id(c) for c in of}), 1):
                 if error: failed.setdefault(of[c], f"{type(error).__name__}: {error}")
-                say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: {'failed' if error else 'done'} ({time.time()-start:.0f} s)")
+                say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: {'failed' if error else 'done'} "
+                    f"({time.time()-start:.0f} s)")
     return Summary(sorted(set(todo) - set(failed)), [n for n in every if n not in todo], failed)

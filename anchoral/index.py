@@ -17,21 +17,29 @@ from .data import atomic, digest, lookup, sha256
 
 log = logging.getLogger("anchoral")
 
-# %% ../nbs/02_index.ipynb #1002a2e6
+# %% ../nbs/02_index.ipynb #571479f1
 def check_unit(vectors, sample:int=20_000):
-    "Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows (all rows, or an even sample of large arrays)."
-    if getattr(vectors, "ndim", 0) != 2 or not len(vectors): raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
-    if vectors.dtype != np.float32: raise ValueError(f"vectors must be float32, got {vectors.dtype}; convert them with .astype('float32')")
+    """Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows (all rows,
+    or an even sample of large arrays)."""
+    if getattr(vectors, "ndim", 0) != 2 or not len(vectors):
+        raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
+    if vectors.dtype != np.float32:
+        raise ValueError(f"vectors must be float32, got {vectors.dtype}; convert them with .astype('float32')")
     rows = np.unique(np.linspace(0, len(vectors)-1, min(len(vectors), sample)).astype(np.int64))
     norms = np.linalg.norm(vectors[rows], axis=1)
     bad = rows[~(np.abs(norms - 1) < 1e-3)]
-    if len(bad): raise ValueError(f"{len(bad)} rows are not of unit length, first at {bad[:5].tolist()} (NaN, zero or not normalised); pass them through `unit`")
+    if len(bad):
+        raise ValueError(f"{len(bad)} rows are not of unit length, first at {bad[:5].tolist()} (NaN, zero or not "
+                         "normalised); pass them through `unit`")
     return vectors
 
+# %% ../nbs/02_index.ipynb #cbb5c99b
 def _check_ids(ids, n):
     ids = np.atleast_1d(np.asarray(ids))
-    if len(ids) and ids.dtype.kind not in "iu": raise ValueError(f"ids must be whole numbers, got {ids.dtype}; for a mask use np.flatnonzero")
-    if len(ids) and not (0 <= ids.min() and ids.max() < n): raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
+    if len(ids) and ids.dtype.kind not in "iu":
+        raise ValueError(f"ids must be whole numbers, got {ids.dtype}; for a mask use np.flatnonzero")
+    if len(ids) and not (0 <= ids.min() and ids.max() < n):
+        raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
     return ids.astype(np.int64)
 
 def _check_query(vectors, k, exclude, shape):
@@ -39,7 +47,8 @@ def _check_query(vectors, k, exclude, shape):
     vectors = np.atleast_2d(np.asarray(vectors, np.float32))
     if k < 1: raise ValueError(f"k must be at least 1, got {k}")
     if not np.isfinite(vectors).all(): raise ValueError("query vectors hold NaN or infinity")
-    if exclude is not None and (exclude.dtype != bool or exclude.shape != (n,)): raise ValueError(f"exclude must be ({n},) bool, got {exclude.shape} {exclude.dtype}")
+    if exclude is not None and (exclude.dtype != bool or exclude.shape != (n,)):
+        raise ValueError(f"exclude must be ({n},) bool, got {exclude.shape} {exclude.dtype}")
     if vectors.shape[1] != d: raise ValueError(f"query vectors have {vectors.shape[1]} dimensions, the index has {d}")
     return vectors
 
@@ -64,7 +73,7 @@ def _better(ids, best, sims, start, k):
     at = np.flatnonzero((sims >= best[-1]) & (sims > -np.inf))
     ids[:], best[:] = topk(np.r_[best, sims[at]], k, np.r_[ids, start + at])
 
-# %% ../nbs/02_index.ipynb #1812d558
+# %% ../nbs/02_index.ipynb #394f3b08
 class ExactIndex:
     "Compares a query with every vector."
     kind = "exact"
@@ -87,17 +96,20 @@ class ExactIndex:
             for s in range(0, len(self), self.block):
                 sims = (self.vectors[s:s+self.block] @ q[at:at+64].T).T # this way round is faster
                 if exclude is not None: sims[:, exclude[s:s+self.block]] = -np.inf
-                for i in at + np.flatnonzero((sims >= out[at:at+64, -1:]).any(1)): _better(ids[i], out[i], sims[i-at], s, k)
+                for i in at + np.flatnonzero((sims >= out[at:at+64, -1:]).any(1)):
+                    _better(ids[i], out[i], sims[i-at], s, k)
         return ids, out
 
     def neighbours(self, ids, k:int, exclude=None):
         "The same for instances of the pool; an instance is its own nearest neighbour unless it is excluded."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #502383e5
+# %% ../nbs/02_index.ipynb #594e7163
 def _hnswlib():
     try: import hnswlib
-    except ImportError as e: raise ImportError('HNSW needs hnswlib and a C++ compiler: pip install "anchoral[hnsw]", or use index="exact"') from e
+    except ImportError as e:
+        raise ImportError('HNSW needs hnswlib and a C++ compiler: pip install "anchoral[hnsw]", or '
+                          'use index="exact"') from e
     return hnswlib
 
 def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000):
@@ -105,7 +117,8 @@ def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000):
     from tqdm import tqdm
     graph = _hnswlib().Index(space="cosine", dim=vectors.shape[1])
     graph.init_index(max_elements=len(vectors), ef_construction=ef_construction, M=M, random_seed=seed)
-    with tqdm(total=len(vectors), desc="building HNSW", unit="vec", **(dict(disable=True) if len(vectors) < 20_000 else {})) as bar:
+    with tqdm(total=len(vectors), desc="building HNSW", unit="vec",
+              **(dict(disable=True) if len(vectors) < 20_000 else {})) as bar:
         for s in range(0, len(vectors), chunk):
             part = vectors[s:s+chunk]
             graph.add_items(part, np.arange(s, s+len(part)), num_threads=1)
@@ -158,7 +171,7 @@ def search(self:HNSWIndex, vectors, k:int, exclude=None):
     if len(again): ids[again], sims[again] = self._exact.search(q[again], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #8b4e9dbc
+# %% ../nbs/02_index.ipynb #aef101e2
 def vectors_digest(vectors, block:int=50_000) -> str:
     "A name for an embedding matrix: all of it, read in blocks."
     return digest(str(vectors.shape), *(digest(np.asarray(vectors[s:s+block])) for s in range(0, len(vectors), block)))
@@ -174,18 +187,25 @@ def save_index(index:HNSWIndex, folder):
 def load_index(folder, vectors) -> HNSWIndex:
     "The index saved in `folder`. Raises `ValueError` if the file is damaged or belongs to other vectors."
     folder = Path(folder)
-    try: meta = json.loads((folder/"graph.json").read_text()); meta["vectors"], meta["sha256"], (folder/"graph.hnsw").stat()
-    except (OSError, ValueError, KeyError, TypeError) as e: raise ValueError(f"the index in {folder} is damaged ({type(e).__name__}); delete the folder to build it again") from None
-    if meta["vectors"] != vectors_digest(vectors): raise ValueError(f"the index in {folder} was built from other vectors; delete the folder to build it again")
-    if sha256(folder/"graph.hnsw") != meta["sha256"]: raise ValueError(f"{folder/'graph.hnsw'} is damaged; delete the folder to build it again")
+    try:
+        meta = json.loads((folder/"graph.json").read_text())
+        meta["vectors"], meta["sha256"], (folder/"graph.hnsw").stat()
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ValueError(f"the index in {folder} is damaged ({type(e).__name__}); delete the folder "
+                         "to build it again") from None
+    if meta["vectors"] != vectors_digest(vectors):
+        raise ValueError(f"the index in {folder} was built from other vectors; delete the folder to build it again")
+    if sha256(folder/"graph.hnsw") != meta["sha256"]:
+        raise ValueError(f"{folder/'graph.hnsw'} is damaged; delete the folder to build it again")
     graph = _hnswlib().Index(space="cosine", dim=vectors.shape[1])
     graph.load_index(str(folder/"graph.hnsw"), max_elements=len(vectors))
     return HNSWIndex(vectors, meta["M"], meta["ef_construction"], meta["ef"], graph)
 
-# %% ../nbs/02_index.ipynb #ea646554
+# %% ../nbs/02_index.ipynb #2918e003
 def _milvus():
     try: import pymilvus
-    except ImportError as e: raise ImportError('Milvus needs pymilvus: pip install "anchoral[milvus]", or use index="exact"') from e
+    except ImportError as e:
+        raise ImportError('Milvus needs pymilvus: pip install "anchoral[milvus]", or use index="exact"') from e
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL) # it logs each error it raises
     return pymilvus
 
@@ -197,9 +217,11 @@ def connect_milvus(
     m = _milvus()
     if "://" not in str(where): Path(where).parent.mkdir(parents=True, exist_ok=True)
     try: return m.MilvusClient(str(where), token=token, timeout=20)
-    except (m.MilvusException, m.exceptions.ConnectionConfigException) as e: raise OSError(f"no Milvus at {str(where)!r}: {e.message}; start one, or give a path to keep the index in a file") from None
+    except (m.MilvusException, m.exceptions.ConnectionConfigException) as e:
+        raise OSError(f"no Milvus at {str(where)!r}: {e.message}; start one, or give a path to keep "
+                      "the index in a file") from None
 
-# %% ../nbs/02_index.ipynb #c4ba1d0e
+# %% ../nbs/02_index.ipynb #7766e49b
 def fill_collection(
     client, name:str,
     vectors:np.ndarray, # (n, d) float32, unit rows
@@ -213,18 +235,20 @@ def fill_collection(
         schema, index = client.create_schema(auto_id=False), client.prepare_index_params()
         schema.add_field("id", _milvus().DataType.INT64, is_primary=True)
         schema.add_field("vector", _milvus().DataType.FLOAT_VECTOR, dim=d)
-        index.add_index("vector", index_type="HNSW", metric_type="COSINE", params=dict(M=M, efConstruction=ef_construction))
+        index.add_index("vector", index_type="HNSW", metric_type="COSINE",
+                        params=dict(M=M, efConstruction=ef_construction))
         client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
     client.load_collection(name)
     done = client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"]
-    with tqdm(total=n, initial=done, desc="inserting into Milvus", unit="vec", **(dict(disable=True) if n < 20_000 else {})) as bar:
+    with tqdm(total=n, initial=done, desc="inserting into Milvus", unit="vec",
+              **(dict(disable=True) if n < 20_000 else {})) as bar:
         for s in range(done // block * block, n if done < n else 0, block): # the first may be there in part
             rows = [{"id": i, "vector": v} for i, v in enumerate(np.asarray(vectors[s:s+block]), s)]
             (client.upsert if s < done else client.insert)(name, rows)
             bar.update(s + len(rows) - bar.n)
     if done < n: client.flush(name)
 
-# %% ../nbs/02_index.ipynb #20b62205
+# %% ../nbs/02_index.ipynb #19fb66e0
 class MilvusIndex:
     "Approximate search in a Milvus collection."
     kind = "milvus"
@@ -236,7 +260,8 @@ class MilvusIndex:
         most:int=16_384,    # Most answers and candidates a server gives
     ):
         self.vectors, self.ef, self.named, self.most = check_unit(vectors), ef, named, most
-        self.client, self.name = connect_milvus(where, token), f"anchoral_{vectors_digest(vectors)}_{M}_{ef_construction}"
+        self.client, self.name = (connect_milvus(where, token),
+                                  f"anchoral_{vectors_digest(vectors)}_{M}_{ef_construction}")
         fill_collection(self.client, self.name, vectors, M, ef_construction)
         self._exact = ExactIndex(vectors)
 
@@ -247,7 +272,7 @@ class MilvusIndex:
         "As `ExactIndex.neighbours`."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #7d8d3f53
+# %% ../nbs/02_index.ipynb #be28c68d
 @patch
 def _ask(self:MilvusIndex, q, k, ef, without):
     "One array of ids per query."
@@ -260,7 +285,8 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
     "As `ExactIndex.search`, approximately."
     q = _check_query(vectors, k, exclude, self.vectors.shape)
     exclude = np.zeros(len(self), bool) if exclude is None else exclude
-    ids, sims, gone = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32), np.flatnonzero(exclude)
+    ids, sims, gone = (np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32),
+                       np.flatnonzero(exclude))
     near = self.vectors[gone] @ q.T # (gone, q)
     without = gone if len(gone) <= self.named else gone[np.argpartition(-near.max(1), self.named)[:self.named]]
     want, most = min(k, len(self) - len(gone)), min(self.most, len(self))
@@ -272,15 +298,18 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
         short, need = (ids[left] >= 0).sum(1) < want, k + (near[:, left] > sims[left, -1]).sum(0)
         if ask == most or ef >= most: break
         left, ask, ef = left[short | (need > ef)], min(4*ask, most) if short.any() else ask, max(2*ef, int(need.max()))
-    for i in np.flatnonzero((ids >= 0).sum(1) < want): ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
+    for i in np.flatnonzero((ids >= 0).sum(1) < want):
+        ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #b0bb7949
+# %% ../nbs/02_index.ipynb #f09170a6
 class BM25:
     "How well a text's words match each text of a pool, by bm25s (Robertson and Zaragoza, 2009)."
     def __init__(self, texts): # The pool
         try: import bm25s
-        except ImportError as e: raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; index="exact" and find(like=...) work without it') from e
+        except ImportError as e:
+            raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; index="exact" and '
+                              'find(like=...) work without it') from e
         self._words = lambda texts: bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
         self._bm25 = bm25s.BM25()
         self._bm25.index(self._words(texts), show_progress=False)
@@ -290,6 +319,7 @@ class BM25:
         known = [w for w in self._words([text])[0] if w in self._bm25.vocab_dict]
         return self._bm25.get_scores(known) if known else np.zeros(self._bm25.scores["num_docs"], np.float32)
 
+# %% ../nbs/02_index.ipynb #33826b09
 class BM25Index:
     "Compares the words of texts; a text that shares no word is no neighbour."
     kind = "bm25"
@@ -297,7 +327,8 @@ class BM25Index:
         texts,   # The pool
         vectors, # (n, d) float32, unit rows, for the selection of anchors
     ):
-        if len(texts) != len(vectors): raise ValueError(f"{len(texts)} texts but {len(vectors)} vectors; both must be the whole pool")
+        if len(texts) != len(vectors):
+            raise ValueError(f"{len(texts)} texts but {len(vectors)} vectors; both must be the whole pool")
         self.vectors, self.texts, self.bm25 = check_unit(vectors), texts, BM25(texts)
 
     def __len__(self): return len(self.vectors)
@@ -305,14 +336,15 @@ class BM25Index:
     def neighbours(self, ids, k:int, exclude=None):
         "As `ExactIndex.neighbours`, with BM25 scores as similarities."
         _check_query(self.vectors[:1], k, exclude, self.vectors.shape)
-        out = np.full((len(ids := _check_ids(ids, len(self))), k), -1, np.int64), np.full((len(ids), k), -np.inf, np.float32)
+        ids = _check_ids(ids, len(self))
+        out = np.full((len(ids), k), -1, np.int64), np.full((len(ids), k), -np.inf, np.float32)
         for row, i in enumerate(ids):
             scores = self.bm25.scores(self.texts[i])
             free = scores > 0 if exclude is None else (scores > 0) & ~exclude
             out[0][row], out[1][row] = topk(np.where(free, scores, -np.inf).astype(np.float32), k)
         return out
 
-# %% ../nbs/02_index.ipynb #2df527fe
+# %% ../nbs/02_index.ipynb #2dfd602e
 AUTO_EXACT = 300_000 # Instances up to which exact search is chosen
 
 def make_index(
@@ -325,10 +357,13 @@ def make_index(
     lookup(kind, dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"], True), "index")
     if kind == "auto":
         kind = "exact" if len(vectors) <= AUTO_EXACT else "hnsw"
-        log.info("index: %s search for %s instances (exact up to %s; index= chooses)", kind, f"{len(vectors):,}", f"{AUTO_EXACT:,}")
+        log.info("index: %s search for %s instances (exact up to %s; index= chooses)", kind, f"{len(vectors):,}",
+                 f"{AUTO_EXACT:,}")
     if kind == "exact": return ExactIndex(vectors)
     if kind == "bm25": return BM25Index(texts, vectors)
-    if kind == "milvus": return MilvusIndex(vectors, os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db", os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
+    if kind == "milvus":
+        return MilvusIndex(vectors, os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db",
+                           os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
     _hnswlib()
     folder = Path(cache)/vectors_digest(vectors) if cache is not None else None
     if folder is not None and (folder/"graph.json").exists(): return load_index(folder, vectors)

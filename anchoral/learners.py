@@ -23,7 +23,7 @@ from .data import atomic, lookup, sha256
 from .embeddings import ENCODERS, encode, model_folder
 from .strategies import Outputs
 
-# %% ../nbs/06_learners.ipynb #70a91f87
+# %% ../nbs/06_learners.ipynb #21c0f407
 def check(
     ok:bool,     # What should hold
     message:str, # What to say when it does not
@@ -33,12 +33,14 @@ def check(
 
 def check_classes(n_classes, minority=()) -> tuple:
     "The minority classes as a tuple of integers, once both parameters are possible."
-    check(int(n_classes) == n_classes and n_classes >= 2, f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
+    check(int(n_classes) == n_classes and n_classes >= 2,
+          f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
     for c in minority:
-        check(c in range(n_classes), f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 to {n_classes - 1}.")
+        check(c in range(n_classes), f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 "
+                                     f"to {n_classes - 1}.")
     return tuple(int(c) for c in minority)
 
-# %% ../nbs/06_learners.ipynb #3f5945f9
+# %% ../nbs/06_learners.ipynb #3dbb96de
 def row_ids(x, ids=None) -> np.ndarray:
     "The ids of the rows of `x`, by default 0, 1, 2, ..."
     ids = np.arange(len(x)) if ids is None else np.asarray(ids)
@@ -48,11 +50,13 @@ def row_ids(x, ids=None) -> np.ndarray:
 def check_labels(x, y, n_classes) -> np.ndarray:
     "The labels as int64, once there is something to learn from."
     y = np.asarray(y)
-    check(y.ndim == 1 and len(x) == len(y), f"{len(x)} rows of x and labels of shape {y.shape}: fit takes one label per row.")
+    check(y.ndim == 1 and len(x) == len(y), f"{len(x)} rows of x and labels of shape {y.shape}: fit takes "
+                                            "one label per row.")
     check(len(y) > 0, "the labelled set is empty: label at least one instance of two classes before fit.")
     check(y.dtype.kind in "iu", f"labels of type {y.dtype}: fit takes integers from 0 to {n_classes - 1}.")
     wrong = y[(y < 0) | (y >= n_classes)]
-    check(not len(wrong), f"label {wrong[0] if len(wrong) else None} is not a class: 0 to {n_classes - 1} are (-1 marks an unlabelled row).")
+    check(not len(wrong), f"label {wrong[0] if len(wrong) else None} is not a class: 0 to {n_classes - 1} are (-1 "
+                          "marks an unlabelled row).")
     check(len(np.unique(y)) > 1, f"every label is class {y[0]}: label an instance of another class before fit.")
     return y.astype(np.int64)
 
@@ -62,7 +66,7 @@ def softmax(logits) -> np.ndarray:
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
-# %% ../nbs/06_learners.ipynb #d75295a0
+# %% ../nbs/06_learners.ipynb #cd1f8983
 def fit_logistic(
     x,             # (n, h) embeddings of the labelled set
     y,             # (n,) labels
@@ -72,7 +76,8 @@ def fit_logistic(
 ) -> tuple:        # `W` (n_classes, h) and `bias` (n_classes,)
     "Multinomial logistic regression, one row per class; unseen classes get bias minus infinity."
     from sklearn.linear_model import LogisticRegression
-    model = LogisticRegression(C=C, class_weight="balanced" if balanced else None, solver="lbfgs", max_iter=10_000).fit(np.asarray(x, np.float64), y)
+    model = LogisticRegression(C=C, class_weight="balanced" if balanced else None, solver="lbfgs",
+                               max_iter=10_000).fit(np.asarray(x, np.float64), y)
     w, b = model.coef_, model.intercept_
     if len(model.classes_) == 2: w, b = np.vstack([-w, w]) / 2, np.r_[-b, b] / 2
     W = np.zeros((n_classes, w.shape[1]), np.float32)
@@ -80,7 +85,7 @@ def fit_logistic(
     W[model.classes_], bias[model.classes_] = w, b
     return W, bias
 
-# %% ../nbs/06_learners.ipynb #64438188
+# %% ../nbs/06_learners.ipynb #b42519e6
 @contextmanager
 def writing(
     folder,    # Where the learner goes; an older saved learner there is replaced, anything else is refused
@@ -90,7 +95,8 @@ def writing(
     "Give a temporary folder to write weights into; add `learner.json` and move it to `folder` if the block succeeds."
     folder = Path(folder)
     there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    check(not there or (folder / "learner.json").is_file(), f"{folder} exists and is not a saved learner: choose another folder.")
+    check(not there or (folder / "learner.json").is_file(),
+          f"{folder} exists and is not a saved learner: choose another folder.")
     with atomic(folder) as new:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
@@ -102,7 +108,7 @@ def writing(
         if folder.exists(): folder.rename(old)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../nbs/06_learners.ipynb #cd73fbb3
+# %% ../nbs/06_learners.ipynb #b57df19d
 def reading(
     folder,        # A folder that `writing` wrote
     name:str=None, # The learner expected there
@@ -113,8 +119,10 @@ def reading(
     try:
         facts = json.loads((folder / "learner.json").read_text())
         kind, files = facts["learner"], dict(facts["files"])
-    except (ValueError, KeyError, TypeError): raise ValueError(f"{folder / 'learner.json'} is damaged: {again}") from None
-    check(name in (None, kind), f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it with `load_learner`.")
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder / 'learner.json'} is damaged: {again}") from None
+    check(name in (None, kind), f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it "
+                                "with `load_learner`.")
     for f, digest in files.items():
         check((folder / f).is_file(), f"{folder / f} is missing: {again}")
         check(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
@@ -199,14 +207,15 @@ MODELS = {  # name: (hub id, revision, learning rate)
     "mpnet": (None, None, 4e-5),
 }
 
-# %% ../nbs/06_learners.ipynb #75b76847
+# %% ../nbs/06_learners.ipynb #72113fff
 def check_model(model) -> str:
     "The model's name, if it is one of `MODELS`, a folder that exists, or could be a hub id."
     model = str(model)
     folder = Path(model).expanduser()
     if folder.is_dir() and model not in MODELS:
         for f in ("config.json", "model.safetensors"):
-            check((folder / f).is_file(), f"model={model!r}: this folder has no {f} (weights are read from safetensors only).")
+            check((folder / f).is_file(), f"model={model!r}: this folder has no {f} (weights are read from "
+                                          "safetensors only).")
     if model in MODELS or folder.is_dir() or re.fullmatch(r"\w[\w.-]*/[\w.-]+", model): return model
     check("/" not in model and "\\" not in model, f"model={model!r}: there is no such folder.")
     try: lookup(model, MODELS, "model")
@@ -246,7 +255,7 @@ class Tokens:
         at = np.where(mask, self.starts[:, None] + column, 0)
         return np.where(mask, self.flat[at], value).astype(np.int64), mask.astype(np.int64)
 
-# %% ../nbs/06_learners.ipynb #8499c0d1
+# %% ../nbs/06_learners.ipynb #36107352
 def tokenize(
     texts,            # Texts
     tokenizer,        # A tokeniser of transformers
@@ -255,7 +264,8 @@ def tokenize(
 ) -> Tokens:
     "Token ids of `texts`, cut to `max_tokens`, never empty."
     check(max_tokens > tokenizer.num_special_tokens_to_add(),
-          f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own and needs room for one more.")
+          f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own and needs "
+          "room for one more.")
     rows, texts = [], list(texts)
     for i, t in enumerate(texts): check(isinstance(t, str), f"text {i} is {t!r}: texts are strings.")
     for i in range(0, len(texts), 10_000):
@@ -264,7 +274,7 @@ def tokenize(
         rows += [np.array(r or [tokenizer.pad_token_id], np.int32) for r in batch]
     return Tokens.of(rows)
 
-# %% ../nbs/06_learners.ipynb #e999ee35
+# %% ../nbs/06_learners.ipynb #9b0199e1
 def need_torch():
     "Say what to install, unless torch and transformers are there."
     missing = [m for m in ("torch", "transformers") if importlib.util.find_spec(m) is None]
@@ -276,7 +286,8 @@ def find_device(device=None) -> str:
     if device is None: return "cuda" if torch.cuda.is_available() else "cpu"
     try: torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise ValueError(f"device={device!r} is unknown or not on this machine: try 'cpu', or None to choose.") from None
+        raise ValueError(f"device={device!r} is unknown or not on this machine: try 'cpu', "
+                         "or None to choose.") from None
     return str(device)
 
 # %% ../nbs/06_learners.ipynb #11f05922
@@ -336,12 +347,13 @@ def keep_layers(config, layers):
     config.num_hidden_layers = layers
     if config.is_encoder_decoder: config.num_decoder_layers = layers
 
-# %% ../nbs/06_learners.ipynb #17b779b0
+# %% ../nbs/06_learners.ipynb #55b9591f
 def load_tokenizer(source, revision=None):
     "The tokeniser that belongs to a checkpoint; one without a padding token pads with its end-of-text token."
     from transformers import AutoTokenizer
     try:
-        with quiet(): tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision or "main", trust_remote_code=False)
     except OSError as e:
         raise OSError(f"could not load the tokeniser of {source!r}: {str(e).strip().splitlines()[0]}") from e
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
@@ -352,14 +364,15 @@ def positions(config) -> int:
     n = getattr(config, "max_position_embeddings", None) or 2**30
     return n - 2 if config.model_type in ("mpnet", "roberta", "xlm-roberta", "camembert") else n  # these count from 2
 
-# %% ../nbs/06_learners.ipynb #dbb883a2
+# %% ../nbs/06_learners.ipynb #7585e7d1
 def last_linear(net) -> tuple: # Parent module, attribute name, layer
     "The classification layer of a network: its last linear layer."
     import torch
     name, layer = [(n, m) for n, m in net.named_modules() if isinstance(m, torch.nn.Linear)][-1]
     parent, _, leaf = name.rpartition(".")
     check(layer.out_features == net.config.num_labels,
-          f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows ({name} has {layer.out_features}).")
+          f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows ({name} has "
+          f"{layer.out_features}).")
     return net.get_submodule(parent), leaf, layer
 
 @contextmanager
@@ -510,7 +523,7 @@ class FineTune:
         self.device = find_device(self.device)
         self.net, self.seen, self.log, self._tokenizer, self._initial = None, None, None, None, (None, None)
 
-# %% ../nbs/06_learners.ipynb #6fedd3f4
+# %% ../nbs/06_learners.ipynb #cbf7ae72
 @patch(as_prop=True)
 def tokenizer(self:FineTune):
     "The model's tokeniser, loaded when first needed."
@@ -522,7 +535,8 @@ def prepare(self:FineTune, texts, fit_on=None) -> Tokens:
     "Token ids of `texts`; nothing is fitted, so `fit_on` is not used."
     from transformers import AutoConfig
     source, revision = locate(self.model)
-    config = self.net.config if self.net is not None else AutoConfig.from_pretrained(source, revision=revision or "main")
+    config = (self.net.config if self.net is not None
+              else AutoConfig.from_pretrained(source, revision=revision or "main"))
     limit = min(self.max_tokens, self.tokenizer.model_max_length, positions(config))
     return tokenize(texts, self.tokenizer, limit, self.tokenizer.eos_token_id if config.is_encoder_decoder else None)
 
@@ -580,7 +594,7 @@ def bias(self:FineTune):
     "(C,) float32 bias; −inf for a class without a label, which makes its probability 0."
     return weights(self._trained(), self.seen)[1]
 
-# %% ../nbs/06_learners.ipynb #0ee761ae
+# %% ../nbs/06_learners.ipynb #c82a770c
 @patch
 def save(self:FineTune, folder):
     "Write network, tokeniser and parameters to `folder`, which transformers can read too."
@@ -596,7 +610,8 @@ def load(cls:FineTune, folder, device=None):
     self = cls(**{**facts["params"], "model": "minilm"}, device=device)
     self.model = facts["params"]["model"]  # where a new fit would start; it need not be on this machine
     self.seen, self.log = np.array(facts["seen"]), facts["log"]
-    self.net, self._tokenizer = load_network(str(folder), self.n_classes, seed=0).to(self.device), load_tokenizer(str(folder))
+    self.net, self._tokenizer = (load_network(str(folder), self.n_classes, seed=0).to(self.device),
+                                 load_tokenizer(str(folder)))
     return self
 
 # %% ../nbs/06_learners.ipynb #352d560a

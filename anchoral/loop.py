@@ -33,7 +33,7 @@ class Seeds:
         seeds = {"order": self.order, "filter": self.filter, "strategy": self.strategy, "start": self.filter}
         return np.random.default_rng([list(seeds).index(source), seeds[source], turn])
 
-# %% ../nbs/07_loop.ipynb #d518901f
+# %% ../nbs/07_loop.ipynb #3c8a217c
 class ActiveLearner:
     "One turn of active learning at a time: `ask` which instances to label, `tell` their labels."
     def __init__(self,
@@ -47,18 +47,32 @@ class ActiveLearner:
         seeds:Seeds=Seeds(),
         examples=(),         # Ids to ask about first, while some class has no label
     ):
-        if len(x) != len(index): raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; both must be the whole pool")
+        if len(x) != len(index):
+            raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; both must "
+                             "be the whole pool")
         self.x, self.learner, self.filter, self.strategy, self.seeds = x, learner, filter, strategy, seeds
         self.examples = np.asarray(examples, np.int64)
-        if len(self.examples) and (len(set(examples)) < len(examples) or not 0 <= min(examples) <= max(examples) < len(x)): raise ValueError(f"examples must be distinct ids in 0 to {len(x)-1}, got {list(examples)}")
-        self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], tuple(minority), n_classes, self.outputs)
+        if len(self.examples) and (len(set(examples)) < len(examples)
+                                   or not 0 <= min(examples) <= max(examples) < len(x)):
+            raise ValueError(f"examples must be distinct ids in 0 to {len(x)-1}, got {list(examples)}")
+        self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], tuple(minority),
+                           n_classes, self.outputs)
         self.batch, self.answers, self.subpool, self.scored = None, [], None, 0
         self._fitted = -1
-    @property
-    def turn(self) -> int: "How many batches are closed, the initial set included."; return len(self.state.history)
-    @property
-    def labelled(self) -> np.ndarray: "Ids of everything labelled, ascending."; return np.sort(np.concatenate([*self.state.history, self._told()]))
-    def _told(self): return np.array([i for i in self.answers if self.state.labels[i] >= 0], np.int64)
+
+# %% ../nbs/07_loop.ipynb #912d08a3
+@patch(as_prop=True)
+def turn(self:ActiveLearner) -> int:
+    "How many batches are closed, the initial set included."
+    return len(self.state.history)
+
+@patch(as_prop=True)
+def labelled(self:ActiveLearner) -> np.ndarray:
+    "Ids of everything labelled, ascending."
+    return np.sort(np.concatenate([*self.state.history, self._told()]))
+
+@patch
+def _told(self:ActiveLearner): return np.array([i for i in self.answers if self.state.labels[i] >= 0], np.int64)
 
 # %% ../nbs/07_loop.ipynb #d8ec503a
 @patch
@@ -81,7 +95,7 @@ def outputs(self:ActiveLearner, ids) -> Outputs:
         return out.probs, h
     return Outputs(ids, compute)
 
-# %% ../nbs/07_loop.ipynb #6969f058
+# %% ../nbs/07_loop.ipynb #0ebddd23
 @patch
 def _start(self:ActiveLearner, b):
     "A batch while some class has no label: examples first, then at random."
@@ -96,28 +110,36 @@ def ask(self:ActiveLearner,
     b:int=25, # Query size
 ) -> np.ndarray:
     "Ids to label, at most `b`, best first; fewer when the subpool is smaller, none when it is empty."
-    if not isinstance(b, (int, np.integer)) or b < 1: raise ValueError(f"the query size must be a whole number of at least 1, got {b!r}")
+    if not isinstance(b, (int, np.integer)) or b < 1:
+        raise ValueError(f"the query size must be a whole number of at least 1, got {b!r}")
     if self.batch is not None: return np.array([i for i in self.batch if i not in self.answers], np.int64)
     told, self.scored, self.subpool = self.state.labels[self.labelled], 0, None
     if len(np.unique(told)) < self.state.n_classes: batch = self._start(b)
     else:
         self.fit()
         self.subpool = self.filter(self.state, self.seeds.rng("filter", self.turn))
-        if self.state.excluded[self.subpool.ids].any(): raise ValueError("the filter returned instances that are labelled or skipped; it must leave out `state.excluded`")
-        batch = self.strategy(self.outputs(self.subpool.ids), b, self.seeds.rng("strategy", self.turn)) if len(self.subpool) else self.subpool.ids
+        if self.state.excluded[self.subpool.ids].any():
+            raise ValueError("the filter returned instances that are labelled or skipped; it must leave "
+                             "out `state.excluded`")
+        batch = self.strategy(self.outputs(self.subpool.ids), b,
+                              self.seeds.rng("strategy", self.turn)) if len(self.subpool) else self.subpool.ids
     if len(batch): self.batch = list(batch.tolist())
     return batch
 
-# %% ../nbs/07_loop.ipynb #cbf5720b
+# %% ../nbs/07_loop.ipynb #1d323e81
 @patch
 def _check_ids(self:ActiveLearner, ids):
     ids = np.atleast_1d(np.asarray(ids))
-    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"): raise ValueError(f"ids must be whole numbers, got {ids.dtype}")
+    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise ValueError(f"ids must be whole numbers, got {ids.dtype}")
     n = len(self.state.labels)
-    if len(ids) and not (0 <= ids.min() and ids.max() < n): raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
+    if len(ids) and not (0 <= ids.min() and ids.max() < n):
+        raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
     if len(np.unique(ids)) < len(ids): raise ValueError("the same id stands twice in one call")
     done = ids[self.state.excluded[ids]] if len(ids) else ids
-    if len(done): raise ValueError(f"instance {done[0]} was answered already; use undo within the open batch, or restore a skipped one")
+    if len(done):
+        raise ValueError(f"instance {done[0]} was answered already; use undo within the open batch, or "
+                         "restore a skipped one")
     return ids.astype(np.int64)
 
 @patch
@@ -131,19 +153,21 @@ def _answer(self:ActiveLearner, ids):
         self.batch, self.answers = None, []
         if len(told): self.state.history.append(told)
 
-# %% ../nbs/07_loop.ipynb #76fcfac5
+# %% ../nbs/07_loop.ipynb #021d9572
 @patch
 def tell(self:ActiveLearner, ids, labels):
-    "Labels for instances. Raises `ValueError`, and changes nothing, for unknown ids, repeated answers or classes that do not exist."
+    """Labels for instances. Raises `ValueError`, and changes nothing, for unknown ids,
+    repeated answers or classes that do not exist."""
     ids, labels = self._check_ids(ids), np.atleast_1d(np.asarray(labels))
     if ids.shape != labels.shape: raise ValueError(f"{len(ids)} ids but {len(labels)} labels")
     C = self.state.n_classes
     if not len(ids): return
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= C: raise ValueError(f"labels must be whole numbers in 0 to {C-1}, got {labels.tolist()[:5]}")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= C:
+        raise ValueError(f"labels must be whole numbers in 0 to {C-1}, got {labels.tolist()[:5]}")
     self.state.labels[ids] = labels
     self._answer(ids)
 
-# %% ../nbs/07_loop.ipynb #66d5a0f2
+# %% ../nbs/07_loop.ipynb #8cd96ed0
 @patch
 def skip(self:ActiveLearner, ids):
     "Leave instances out: never asked again, never trained on, until restored."
@@ -162,7 +186,8 @@ def undo(self:ActiveLearner):
 def restore(self:ActiveLearner, ids):
     "Let skipped instances be asked again."
     ids = np.atleast_1d(np.asarray(ids))
-    if len(ids) and (ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() < len(self.state.labels)): raise ValueError(f"ids must be whole numbers in 0 to {len(self.state.labels)-1}, got {ids.tolist()[:5]}")
+    if len(ids) and (ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() < len(self.state.labels)):
+        raise ValueError(f"ids must be whole numbers in 0 to {len(self.state.labels)-1}, got {ids.tolist()[:5]}")
     told = ids[(self.state.labels[ids] >= 0) | ~self.state.excluded[ids]]
     if len(told): raise ValueError(f"instance {told[0]} was not skipped; only skipped instances can be restored")
     self.state.excluded[ids] = False
@@ -187,7 +212,7 @@ def _clock(seconds, name, f):
     seconds[name] = time.perf_counter() - start
     return out
 
-# %% ../nbs/07_loop.ipynb #bd325a5e
+# %% ../nbs/07_loop.ipynb #013ad431
 def simulate(
     al:ActiveLearner,
     oracle:Callable,     # ids -> their labels, $f^*$
@@ -213,6 +238,7 @@ def simulate(
             if not len(query): end = "the subpool is empty"
         spent += sum(clocks.values())
         asked = al.subpool if "select" in clocks else None
-        yield Round(al.turn-1, labelled, predicted, query, asked, al.scored if asked else 0, {"select": 0.0} | clocks, end)
+        yield Round(al.turn-1, labelled, predicted, query, asked, al.scored if asked else 0,
+                    {"select": 0.0} | clocks, end)
         if end: return log.info("run ended at iteration %d: %s", al.turn-1, end)
         al.tell(query, oracle(query))

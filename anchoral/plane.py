@@ -41,21 +41,24 @@ class Plane:
     groups:np.ndarray   # (n,) int64: which minority cluster, -1 for the majority
     start:np.ndarray    # The initial set's ids, ascending
 
-# %% ../nbs/17_plane.ipynb #c28f5c55
+# %% ../nbs/17_plane.ipynb #9a20b00e
 def draw_world(
     world:World=World(),
     seed:int=0,   # The same seed, the same points and initial set
 ) -> Plane:
     "Points, their labels and an initial set that knows the first cluster only."
     rng, (x, y) = np.random.default_rng(seed), world.flank_at
-    if world.known > world.cluster: raise ValueError(f"known={world.known}: the first cluster has only {world.cluster} points")
-    blobs = [((-x, y), world.flank_sd, world.flank), ((x, y), world.flank_sd, world.flank), ((0, -1.6), world.bulk_sd, world.bulk)]
+    if world.known > world.cluster:
+        raise ValueError(f"known={world.known}: the first cluster has only {world.cluster} points")
+    blobs = [((-x, y), world.flank_sd, world.flank), ((x, y), world.flank_sd, world.flank),
+             ((0, -1.6), world.bulk_sd, world.bulk)]
     blobs += [(c, world.cluster_sd, world.cluster) for c in world.clusters]
     points = np.concatenate([rng.normal(at, sd, (n, 2)) for at, sd, n in blobs]).astype(np.float32)
     groups = np.concatenate([np.full(n, max(i - 3, -1)) for i, (_, _, n) in enumerate(blobs)])
     lifted = np.concatenate([points, np.full((len(points), 1), world.lift)], 1)
     vectors = (lifted / np.linalg.norm(lifted, axis=1, keepdims=True)).astype(np.float32)
-    start = np.concatenate([rng.choice(np.flatnonzero(groups == -1), world.majority, replace=False), rng.choice(np.flatnonzero(groups == 0), world.known, replace=False)])
+    start = np.concatenate([rng.choice(np.flatnonzero(groups == -1), world.majority, replace=False),
+                            rng.choice(np.flatnonzero(groups == 0), world.known, replace=False)])
     return Plane(points, vectors, (groups >= 0).astype(np.int64), groups, np.sort(start))
 
 # %% ../nbs/17_plane.ipynb #c427a06b
@@ -71,7 +74,7 @@ class Frame:
     bias:float
     found:int              # Minority clusters with a labelled instance
 
-# %% ../nbs/17_plane.ipynb #0ff2347c
+# %% ../nbs/17_plane.ipynb #38f725c3
 def frames(
     plane:Plane,
     filter="anchoral",      # Name in `FILTERS`, or a filter
@@ -85,20 +88,23 @@ def frames(
 ) -> list:
     "Run the loop on a plane; `iterations` + 1 frames, fewer when a subpool is empty."
     if isinstance(filter, str): filter = make_filter(filter, **params)
-    al = ActiveLearner(ExactIndex(plane.vectors), plane.points if features is None else features, Head(n_classes=2, minority=(1,), C=C), filter,
+    al = ActiveLearner(ExactIndex(plane.vectors), plane.points if features is None else features,
+                       Head(n_classes=2, minority=(1,), C=C), filter,
                        make_strategy(strategy), 2, (1,), Seeds(filter=seed, strategy=seed))
     al.tell(plane.start, plane.truth[plane.start])
     out, none = [], np.empty(0, np.int64)
     for t in range(iterations + 1):
         labelled, query = al.labelled, al.ask(query_size) if t < iterations else none
         s, head = (al.subpool if t < iterations else None), al.fit().learner
-        out.append(Frame(t, labelled, none if s is None else s.ids, none if s is None or s.anchors is None else s.anchors, query,
-                         head.W[1] - head.W[0], float(head.bias[1] - head.bias[0]), len(set(plane.groups[labelled]) - {-1})))
+        out.append(Frame(t, labelled, none if s is None else s.ids,
+                         none if s is None or s.anchors is None else s.anchors, query,
+                         head.W[1] - head.W[0], float(head.bias[1] - head.bias[0]),
+                         len(set(plane.groups[labelled]) - {-1})))
         if not len(query): break
         al.tell(query, plane.truth[query])
     return out
 
-# %% ../nbs/17_plane.ipynb #ef69d2b8
+# %% ../nbs/17_plane.ipynb #25d84b35
 def clusters_found(
     world:World,
     seeds,             # Which drawings; the same for every filter
@@ -108,4 +114,5 @@ def clusters_found(
 ) -> np.ndarray:
     "(len(seeds),) minority clusters found by the end of each run."
     planes = [draw_world(world, s) for s in seeds]
-    return np.array([frames(p, filter, features=features and features(p.points), seed=s, **kwargs)[-1].found for p, s in zip(planes, seeds)])
+    return np.array([frames(p, filter, features=features and features(p.points), seed=s, **kwargs)[-1].found
+                     for p, s in zip(planes, seeds)])

@@ -67,7 +67,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #a6ed38ab
+# %% ../nbs/08_results.ipynb #65a6c31e
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
@@ -76,25 +76,39 @@ def _check_config(c):
     from anchoral.filters import FILTERS
     from anchoral.learners import LEARNERS
     from anchoral.strategies import STRATEGIES
-    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"]), task=TASKS, filter=FILTERS, strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
+    names = dict(index=dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"]), task=TASKS, filter=FILTERS,
+                 strategy=STRATEGIES, learner=LEARNERS, gamma_maj=ANCHORS, gamma_min=ANCHORS)
     for f in dataclasses.fields(c):
         v = getattr(c, f.name)
         kinds = (int, float) if f.type is float else (f.type,)
-        if not isinstance(v, kinds) or (isinstance(v, bool) and f.type is not bool): raise ValueError(f"{f.name} must be of type {f.type.__name__}, got {v!r}")
+        if not isinstance(v, kinds) or (isinstance(v, bool) and f.type is not bool):
+            raise ValueError(f"{f.name} must be of type {f.type.__name__}, got {v!r}")
         if f.type in (int, float) and not 0 <= v < float("inf") or v == 0 and f.name in POSITIVE:
-            raise ValueError(f"{f.name} must be {'0 or more' if f.name not in POSITIVE else 'at least 1' if f.type is int else 'above 0'}, got {v!r}")
-        if f.type is float: object.__setattr__(c, f.name, type(f.default)(v) if v == type(f.default)(v) else float(v)) # one spelling, one `run_id`
+            least = "0 or more" if f.name not in POSITIVE else "at least 1" if f.type is int else "above 0"
+            raise ValueError(f"{f.name} must be {least}, got {v!r}")
+        # one spelling, one `run_id`
+        if f.type is float: object.__setattr__(c, f.name, type(f.default)(v) if v == type(f.default)(v) else float(v))
         if f.name in names: lookup(v, names[f.name], f.name)
-    if c.noise >= 1: raise ValueError(f"noise must be below 1, got {c.noise!r}; it is the share of wrong answers")
-    if c.balanced and c.learner != "head": raise ValueError(f"balanced is a setting of the head, not of learner {c.learner!r}; leave it False")
     for name in (c.encoder, *([c.head_encoder] if c.head_encoder else [])):
         if "/" not in name and not Path(name).is_dir(): lookup(name, ENCODERS, "encoder")
-    if c.budget < c.n_initial: raise ValueError(f"budget {c.budget} is below the initial set of {c.n_initial}; the budget counts it")
-    if c.filter in ("anchoral", "no-anchoring") and c.max_subpool < c.query_size: raise ValueError(f"max_subpool {c.max_subpool} is below query_size {c.query_size}; no batch could be full")
-    if c.filter == "randsub" and c.subpool_size < c.query_size: raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
+    _check_together(c)
 
-# %% ../nbs/08_results.ipynb #607db481
-POSITIVE = "query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C epochs batch_size model_tokens threads".split()
+# %% ../nbs/08_results.ipynb #a22e6eaf
+def _check_together(c):
+    "Fields that must fit one another."
+    if c.noise >= 1: raise ValueError(f"noise must be below 1, got {c.noise!r}; it is the share of wrong answers")
+    if c.balanced and c.learner != "head":
+        raise ValueError(f"balanced is a setting of the head, not of learner {c.learner!r}; leave it False")
+    if c.budget < c.n_initial:
+        raise ValueError(f"budget {c.budget} is below the initial set of {c.n_initial}; the budget counts it")
+    if c.filter in ("anchoral", "no-anchoring") and c.max_subpool < c.query_size:
+        raise ValueError(f"max_subpool {c.max_subpool} is below query_size {c.query_size}; no batch could be full")
+    if c.filter == "randsub" and c.subpool_size < c.query_size:
+        raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
+
+# %% ../nbs/08_results.ipynb #a2314b9b
+POSITIVE = ("query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C epochs "
+            "batch_size model_tokens threads".split())
 
 def make_config(**fields) -> Config:
     "A `Config`; unknown names are refused with the nearest valid one named."
@@ -110,7 +124,7 @@ def run_id(config:Config) -> str:
     fields = dataclasses.asdict(config)
     return digest(json.dumps({k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}, sort_keys=True))
 
-# %% ../nbs/08_results.ipynb #38caebb5
+# %% ../nbs/08_results.ipynb #53ca74bb
 @lru_cache(maxsize=2)
 def _task(name): return load_task(name)
 
@@ -124,7 +138,8 @@ def _index(task, encoder, tokens, kind):
 def make_learner(c:Config, task):
     "The learner a configuration names."
     from anchoral.learners import LEARNERS
-    if c.learner == "head": own = dict(encoder=c.head_encoder or c.encoder, max_tokens=c.tokens, C=c.C, balanced=c.balanced)
+    if c.learner == "head":
+        own = dict(encoder=c.head_encoder or c.encoder, max_tokens=c.tokens, C=c.C, balanced=c.balanced)
     else: own = dict(model=c.model, lr=c.lr or None, epochs=c.epochs, min_steps=c.min_steps, batch_size=c.batch_size,
                      max_tokens=c.model_tokens, layers=c.layers or None, amp=c.amp)
     return LEARNERS[c.learner](n_classes=task.n_classes, minority=task.minority, **own)
@@ -136,10 +151,11 @@ def _prepared(c:Config):
     learner = make_learner(c, task)
     return learner.prepare(task.texts, fit_on=task.texts), learner.prepare(task.test_texts, fit_on=task.texts)
 
-# %% ../nbs/08_results.ipynb #ab1ebc65
+# %% ../nbs/08_results.ipynb #a33a28f6
 def prepare(c:Config):
     "`(task, index, x, x_test)`, shared by runs that differ only in filter, strategy, budget or seeds."
-    same = Config(**{f: getattr(c, f) for f in ("task", "learner", "encoder", "tokens", "head_encoder", "model", "model_tokens", "layers")})
+    same = Config(**{f: getattr(c, f) for f in ("task", "learner", "encoder", "tokens", "head_encoder", "model",
+                                                "model_tokens", "layers")})
     return _task(c.task), _index(c.task, c.encoder, c.tokens, c.index), *_prepared(same)
 
 def make_active_learner(c:Config, task, index, x):
@@ -148,7 +164,8 @@ def make_active_learner(c:Config, task, index, x):
     from anchoral.loop import ActiveLearner, Seeds
     from anchoral.strategies import make_strategy
     params = {p: getattr(c, p) for p in filter_params(c.filter) if hasattr(c, p)}
-    return ActiveLearner(index, x, make_learner(c, task), make_filter(c.filter, **params), make_strategy(c.strategy, task.minority), task.n_classes,
+    return ActiveLearner(index, x, make_learner(c, task), make_filter(c.filter, **params),
+                         make_strategy(c.strategy, task.minority), task.n_classes,
                          task.minority, Seeds(c.model_seed, c.order_seed, c.filter_seed, c.strategy_seed))
 
 # %% ../nbs/08_results.ipynb #d870666a
@@ -160,7 +177,7 @@ def make_oracle(c:Config, task):
     said = np.where(wrong, (task.labels + shift) % task.n_classes, task.labels)
     return lambda ids: said[ids]
 
-# %% ../nbs/08_results.ipynb #a6f6f097
+# %% ../nbs/08_results.ipynb #56e6e224
 @contextmanager
 def locked(folder):
     "Hold the folder's lock; a `RuntimeError` if another process has it."
@@ -168,7 +185,9 @@ def locked(folder):
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(Path(folder)/".lock", timeout=0): yield
-    except Timeout: raise RuntimeError(f"{folder} is being written by another process; wait for it or choose another folder") from None
+    except Timeout:
+        raise RuntimeError(f"{folder} is being written by another process; wait for it or "
+                           "choose another folder") from None
 
 def read_rounds(folder) -> list[dict]:
     "The iterations saved in a run folder; a last line that was cut off is left out."
@@ -178,16 +197,20 @@ def read_rounds(folder) -> list[dict]:
     for i, line in enumerate(lines[:-1]):
         try:
             r = json.loads(line)
-            if r["iteration"] != i or not {"query", "end", "seconds", "f1", "n_labelled"} <= r.keys() or (i == 0 and not r["initial"]): raise ValueError
+            if r["iteration"] != i or not {"query", "end", "seconds", "f1",
+                                           "n_labelled"} <= r.keys() or (i == 0 and not r["initial"]):
+                raise ValueError
             rounds.append(r)
-        except (ValueError, KeyError, TypeError, AttributeError): raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
     return rounds
 
-# %% ../nbs/08_results.ipynb #d46a2bc9
+# %% ../nbs/08_results.ipynb #2b80d40c
 def read_config(folder) -> dict:
     "The configuration of a run folder; a field that came later has its default."
     try: return LATER | json.loads((Path(folder)/"config.json").read_text())
-    except (ValueError, TypeError): raise ValueError(f"{Path(folder)/'config.json'} is damaged; delete {folder} to run it again") from None
+    except (ValueError, TypeError):
+        raise ValueError(f"{Path(folder)/'config.json'} is damaged; delete {folder} to run it again") from None
 
 def _open_run(config, folder) -> list[dict]:
     "The rounds already done, after checking that the folder is this configuration's."
@@ -195,15 +218,19 @@ def _open_run(config, folder) -> list[dict]:
     if path.exists():
         have = read_config(folder)
         other = sorted(k for k in want.keys() | have.keys() if want.get(k) != have.get(k))
-        if other: raise ValueError(f"{folder} holds another configuration, which differs in {', '.join(other)}; choose another folder or delete it")
-    elif (folder/"rounds.jsonl").exists(): raise ValueError(f"{folder} has iterations but no config.json; delete it to run it again")
+        if other:
+            raise ValueError(f"{folder} holds another configuration, which differs in {', '.join(other)}; choose "
+                             "another folder or delete it")
+    elif (folder/"rounds.jsonl").exists():
+        raise ValueError(f"{folder} has iterations but no config.json; delete it to run it again")
     else:
         with atomic(path) as tmp: tmp.write_text(json.dumps(want, indent=1))
     rounds = read_rounds(folder)
-    with atomic(folder/"rounds.jsonl") as tmp: tmp.write_text("".join(json.dumps(r) + "\n" for r in rounds)) # without a last line that was cut off
+    # without a last line that was cut off
+    with atomic(folder/"rounds.jsonl") as tmp: tmp.write_text("".join(json.dumps(r) + "\n" for r in rounds))
     return rounds
 
-# %% ../nbs/08_results.ipynb #7b748063
+# %% ../nbs/08_results.ipynb #ac5a902e
 def record(task, r, initial) -> dict:
     "The saved form of a `Round`."
     rare, sub = task.is_minority, r.subpool
@@ -212,22 +239,27 @@ def record(task, r, initial) -> dict:
         p: f1_per_class(task.test_labels[at], r.predicted[at], task.n_classes)[list(task.minority)].mean()
         for p in sorted(set(task.test_part)) for at in [task.test_part == p]}
     found = None if task.groups is None else len({g for g in task.groups[r.labelled] if g is not None})
-    out = dict(iteration=r.iteration, n_labelled=len(r.labelled), minority_labelled=int(rare[r.labelled].sum()), f1=f1.tolist(), f1_parts=parts,
-               groups_found=found, subpool=None if sub is None else len(sub), subpool_minority=None if sub is None else int(rare[sub.ids].sum()),
+    out = dict(iteration=r.iteration, n_labelled=len(r.labelled), minority_labelled=int(rare[r.labelled].sum()),
+               f1=f1.tolist(), f1_parts=parts,
+               groups_found=found, subpool=None if sub is None else len(sub),
+               subpool_minority=None if sub is None else int(rare[sub.ids].sum()),
                subpool_digest=None if sub is None else digest(sub.ids), scored=r.scored if sub is not None else None,
                query=r.query.tolist(), query_minority=int(rare[r.query].sum()), end=r.end)
     if r.iteration == 0: out["initial"] = initial.tolist()
     return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
 
-# %% ../nbs/08_results.ipynb #b21fd2ce
+# %% ../nbs/08_results.ipynb #b66c4d5a
 def check_task(c:Config, task):
     "Raise a `ValueError` where the pool cannot serve the configuration."
-    if (task.labels < 0).any(): raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
+    if (task.labels < 0).any():
+        raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
     if not len(task.test_texts): raise ValueError(f"{c.task!r} has no test set to evaluate on")
-    if len(task.texts) < c.n_initial + c.query_size: raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, fewer than the initial set and one query of {c.query_size}")
+    if len(task.texts) < c.n_initial + c.query_size:
+        raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, fewer than the initial set and one "
+                         f"query of {c.query_size}")
     initial_set(task, c.n_initial, c.per_minority, c.data_seed, c.initial_group or None)
 
-# %% ../nbs/08_results.ipynb #052eeaf2
+# %% ../nbs/08_results.ipynb #2b122fd5
 def run(
     config:Config,
     folder,          # The run folder; what is already there is not done again
@@ -243,13 +275,14 @@ def run(
         check_task(config, _task(config.task)) # before any long work
         task, index, x, x_test = prepare(config)
         done = max((r["n_labelled"] for r in rounds), default=0)
-        with tqdm(total=config.budget, initial=done, desc=f"{config.task} {config.variant or config.filter}", unit="label", **({} if progress else dict(disable=True))) as bar:
+        with tqdm(total=config.budget, initial=done, desc=f"{config.task} {config.variant or config.filter}",
+                  unit="label", **({} if progress else dict(disable=True))) as bar:
             for r in _rounds(config, task, index, x, x_test, rounds, folder):
                 rounds.append(r)
                 bar.update(r["n_labelled"] - bar.n)
     return rounds
 
-# %% ../nbs/08_results.ipynb #838f8115
+# %% ../nbs/08_results.ipynb #af379188
 def _set_threads(c):
     "torch keeps its own count of threads."
     if c.learner == "finetune":
@@ -260,7 +293,8 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
     "Simulate on from `rounds`, appending a line to the run folder for each iteration."
     from anchoral.loop import simulate
     _set_threads(c)
-    initial = np.array(rounds[0]["initial"]) if rounds else initial_set(task, c.n_initial, c.per_minority, c.data_seed, c.initial_group or None)
+    initial = np.array(rounds[0]["initial"]) if rounds else initial_set(task, c.n_initial, c.per_minority, c.data_seed,
+            c.initial_group or None)
     history = [initial, *(np.array(r["query"]) for r in rounds)]
     spent = sum(sum(r["seconds"].values()) for r in rounds)
     al, oracle = make_active_learner(c, task, index, x), make_oracle(c, task)
@@ -268,25 +302,30 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
     for r in simulate(al, answers, x_test, history, c.budget, c.query_size, c.seconds, spent):
         line = record(task, r, initial)
         if c.keep_subpools and r.subpool is not None:
-            with atomic(folder/"subpools"/f"{r.iteration:04d}.npy") as tmp, open(tmp, "wb") as f: np.save(f, r.subpool.ids, allow_pickle=False)
+            with atomic(folder/"subpools"/f"{r.iteration:04d}.npy") as tmp, open(tmp, "wb") as f:
+                np.save(f, r.subpool.ids, allow_pickle=False)
         append_line(folder/"rounds.jsonl", line)
         yield line
 
-# %% ../nbs/08_results.ipynb #713735c5
+# %% ../nbs/08_results.ipynb #7870ca62
 def run_frame(config:dict, rounds:list[dict], name:str, task) -> pd.DataFrame:
     "The rows of one run."
-    df = pd.DataFrame([{k: v for k, v in r.items() if k not in ("f1", "f1_parts", "query", "initial", "seconds")} for r in rounds])
+    df = pd.DataFrame([{k: v for k, v in r.items() if k not in ("f1", "f1_parts", "query", "initial", "seconds")}
+                       for r in rounds])
     f1 = np.array([r["f1"] for r in rounds])
     rest = [c for c in range(task.n_classes) if c not in task.minority]
-    df = df.assign(**{f"f1_{c}": f1[:, c] for c in range(task.n_classes)}, f1_minority=f1[:, list(task.minority)].mean(1), f1_majority=f1[:, rest].mean(1))
+    df = df.assign(**{f"f1_{c}": f1[:, c] for c in range(task.n_classes)},
+                   f1_minority=f1[:, list(task.minority)].mean(1), f1_majority=f1[:, rest].mean(1))
     for p in rounds[0]["f1_parts"]: df[f"f1_minority_{p}"] = [r["f1_parts"][p] for r in rounds]
     df = df.assign(**{f"time_{k}": [r["seconds"][k] for r in rounds] for k in ("fit", "select", "test")})
     variant = config["variant"] or ("random" if config["strategy"] == "random" else config["filter"])
     keep = [k for k in config if k not in ("variant", "threads", "keep_subpools")]
     df = df.assign(run=name, variant=variant, pool=len(task.texts), minority_total=int(task.is_minority.sum()),
-                   groups_total=None if task.groups is None else len(set(task.groups) - {None}), batch=[len(r["query"]) for r in rounds])
+                   groups_total=None if task.groups is None else len(set(task.groups) - {None}),
+                   batch=[len(r["query"]) for r in rounds])
     return df.assign(**{k: config[k] for k in keep})
 
+# %% ../nbs/08_results.ipynb #0956d65f
 def collect(
     runs, # Folder that holds run folders
     ids=None, # Only these runs
@@ -295,12 +334,16 @@ def collect(
     frames = []
     for path in sorted(Path(runs).glob("*/config.json")):
         config, rounds = read_config(path.parent), read_rounds(path.parent)
-        if (ids is None or path.parent.name in ids) and rounds and rounds[-1]["end"]: frames.append(run_frame(config, rounds, path.parent.name, _task(config["task"])))
-    if not frames: raise ValueError(f"no finished runs in {runs}; run a profile first, for instance `anchoral run --profile quick`")
+        if (ids is None or path.parent.name in ids) and rounds and rounds[-1]["end"]:
+            frames.append(run_frame(config, rounds, path.parent.name, _task(config["task"])))
+    if not frames:
+        raise ValueError(f"no finished runs in {runs}; run a profile first, for instance `anchoral "
+                         "run --profile quick`")
     df = pd.concat(frames, ignore_index=True)
-    return df.astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored", "groups_found", "groups_total") if c in df})
+    return df.astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored", "groups_found",
+                                           "groups_total") if c in df})
 
-# %% ../nbs/08_results.ipynb #0ed4ff8e
+# %% ../nbs/08_results.ipynb #c4a5ed41
 def collect_ids(runs, ids=None) -> pd.DataFrame:
     "One row per labelled instance: run, iteration at which it was asked (−1 for the initial set), id."
     rows = []
@@ -310,40 +353,47 @@ def collect_ids(runs, ids=None) -> pd.DataFrame:
         if not rounds: continue
         for t, batch in [(-1, rounds[0]["initial"]), *((r["iteration"], r["query"]) for r in rounds)]:
             rows += [(path.parent.name, t, i) for i in batch]
-    return pd.DataFrame(rows, columns=["run", "iteration", "id"]).astype({"run": "category", "iteration": "int16", "id": "int32"})
+    return pd.DataFrame(rows, columns=["run", "iteration", "id"]).astype({"run": "category",
+            "iteration": "int16", "id": "int32"})
 
 def results_dir() -> Path:
     "Where saved results are: `$ANCHORAL_RESULTS`, else `results/` of the repository or the working folder."
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
     return (repo_root() or Path.cwd())/"results"
 
-# %% ../nbs/08_results.ipynb #ecb9ba11
+# %% ../nbs/08_results.ipynb #5b2d2a9c
 PACKAGES = "numpy pandas scikit-learn scipy torch transformers sentence-transformers hnswlib".split()
 
 def cpu() -> str:
     "The processor's name, as far as the system tells it."
     info = Path("/proc/cpuinfo")
-    names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")] if info.exists() else []
+    names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines()
+             if l.startswith("model name")] if info.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 def vectors_of(configs:dict) -> dict:
-    "Digests of the embeddings that configurations search in, by task, encoder and tokens. Equal digests, equal neighbours."
+    """Digests of the embeddings that configurations search in, by task, encoder and tokens.
+    Equal digests, equal neighbours."""
     from anchoral.index import vectors_digest
     keys = {(c["task"], c["encoder"], c["tokens"]) for c in configs.values()}
     return {f"{t}, {e}, {n} tokens": vectors_digest(_index(t, e, n, "exact").vectors) for t, e, n in sorted(keys)}
 
 def provenance(profile:str, command:str, configs:dict, partial:bool=False) -> dict:
-    "What is saved beside a frame: command, package versions, machine, embeddings, every configuration, and whether runs of the profile are missing."
+    """What is saved beside a frame: command, package versions, machine, embeddings, every configuration,
+    and whether runs of the profile are missing."""
     from importlib.metadata import PackageNotFoundError, version
     def have(p):
         try: return version(p)
         except PackageNotFoundError: return None
-    return dict(profile=profile, command=command, python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
-                machine=f"{platform.system()} {platform.machine()}", cpu=cpu(), vectors=vectors_of(configs), threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
+    return dict(profile=profile, command=command, python=platform.python_version(),
+                packages={p: have(p) for p in PACKAGES},
+                machine=f"{platform.system()} {platform.machine()}", cpu=cpu(), vectors=vectors_of(configs),
+                threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
 
-# %% ../nbs/08_results.ipynb #05998853
+# %% ../nbs/08_results.ipynb #ad201ef4
 def _write_new(path, write):
-    "Write a file unless it would have the bytes it has: what did not change keeps its date, and nothing is drawn again."
+    """Write a file unless it would have the bytes it has:
+    what did not change keeps its date, and nothing is drawn again."""
     with tempfile.TemporaryDirectory() as d:
         write(new := Path(d)/path.name)
         if path.exists() and path.read_bytes() == new.read_bytes(): return
@@ -353,7 +403,8 @@ def save_results(profile:str, runs, command:str, ids=None, folder=None):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
     configs = {r: read_config(Path(runs)/r) for r in sorted(df.run.unique())}
-    asked, about = collect_ids(runs, set(configs)), json.dumps(provenance(profile, command, configs, bool(set(ids or ()) - set(configs))), indent=1) + "\n"
+    asked, about = collect_ids(runs, set(configs)), json.dumps(provenance(profile, command, configs,
+            bool(set(ids or ()) - set(configs))), indent=1) + "\n"
     _write_new(folder/f"{profile}.parquet", lambda p: df.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}-ids.parquet", lambda p: asked.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}.json", lambda p: p.write_text(about))
@@ -364,31 +415,35 @@ def load_results(profile:str, folder=None) -> pd.DataFrame:
     path = Path(folder or results_dir())/f"{profile}.parquet"
     if path.exists(): return pd.read_parquet(path)
     have = sorted(p.stem for p in path.parent.glob("*.parquet") if not p.stem.endswith("-ids"))
-    raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); make them with `anchoral run --profile {profile}`")
+    raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); make them "
+                            f"with `anchoral run --profile {profile}`")
 
 # %% ../nbs/08_results.ipynb #4aa66870
 def auc(scores) -> float:
     "Trapezoid area with unit spacing over iterations."
     return float(np.trapezoid(np.asarray(scores, float)))
 
-# %% ../nbs/08_results.ipynb #61b7c8be
+# %% ../nbs/08_results.ipynb #ebb94189
 def per_run(df:pd.DataFrame) -> pd.DataFrame:
     "One row per run: areas, budget, total selection time in minutes, instances scored."
     keys = ["task", "learner", "model", "strategy", "variant", "run"]
     df = df.sort_values([*keys, "iteration"])
     g = df.groupby(keys, sort=False, observed=True)
-    return pd.DataFrame(dict(budget=g.n_labelled.max(), iterations=g.iteration.max(), majority=g.f1_majority.agg(auc), minority=g.f1_minority.agg(auc),
-                             time=g.time_select.sum() / 60, scored=g.scored.sum().astype(float), subpool=g.subpool.agg(lambda s: s.astype(float).median()),
+    return pd.DataFrame(dict(budget=g.n_labelled.max(), iterations=g.iteration.max(), majority=g.f1_majority.agg(auc),
+                             minority=g.f1_minority.agg(auc),
+                             time=g.time_select.sum() / 60, scored=g.scored.sum().astype(float),
+                             subpool=g.subpool.agg(lambda s: s.astype(float).median()),
                              pool=g.pool.first(), found=g.minority_labelled.max())).reset_index()
 
 def budget_matched(df:pd.DataFrame) -> pd.DataFrame:
     "The rows up to the biggest iteration that all runs of a task, learner and model completed, No-Op aside."
     keys = ["task", "learner", "model"]
     others = df[df.variant != "none"] if (df.variant != "none").any() else df
-    last = others.groupby([*keys, "run"], observed=True).iteration.max().groupby(keys).min().rename("last").reset_index()
+    longest = others.groupby([*keys, "run"], observed=True).iteration.max()
+    last = longest.groupby(keys).min().rename("last").reset_index()
     return df.merge(last, how="left", on=keys).query("not iteration > last").drop(columns="last")
 
-# %% ../nbs/08_results.ipynb #6c4ea56e
+# %% ../nbs/08_results.ipynb #5f461182
 def iqr(x) -> float:
     "Distance between the quartiles."
     return float(np.subtract(*np.percentile(np.asarray(x, float), [75, 25])))
@@ -397,21 +452,25 @@ def summary(
     df:pd.DataFrame,
     at:str="overall", # "overall" or "matched"
 ) -> pd.DataFrame:
-    "Median and interquartile range over runs of what `per_run` measures: one row per task, learner, model, strategy and variant."
-    rows = per_run({"overall": lambda d: d, "matched": budget_matched}[lookup(at, {"overall": "overall", "matched": "matched"}, "measure")](df))
+    """Median and interquartile range over runs of what `per_run` measures:
+    one row per task, learner, model, strategy and variant."""
+    rows = per_run({"overall": lambda d: d, "matched": budget_matched}[lookup(at,
+            {"overall": "overall", "matched": "matched"}, "measure")](df))
     g = rows.groupby(["task", "learner", "model", "strategy", "variant"], sort=False, observed=True)
     what = ["budget", "iterations", "majority", "minority", "time", "scored", "subpool", "found"]
     out = {f"{w}_{name}": g[w].agg(f) for w in what for name, f in [("median", "median"), ("iqr", iqr)]}
     return pd.DataFrame(out).assign(runs=g.size(), pool=g.pool.first()).reset_index()
 
-# %% ../nbs/08_results.ipynb #bb014b07
+# %% ../nbs/08_results.ipynb #659c22f0
 def geometric_mean(
     df:pd.DataFrame,
     value:str, # Column to average
 ) -> pd.DataFrame:
-    "Per task, variant and iteration: the geometric mean over strategies of the median over runs, and how many strategies are 0."
+    """Per task, variant and iteration: the geometric mean over strategies of the median over runs,
+    and how many strategies are 0."""
     med = df.groupby(["task", "variant", "strategy", "iteration"], observed=True)[value].median().dropna().reset_index()
     med[value] = med[value].astype(float)
     g = med.groupby(["task", "variant", "iteration"], observed=True)[value]
     with np.errstate(divide="ignore"): mean = g.agg(lambda v: float(np.exp(np.log(v).mean())))
-    return pd.DataFrame({value: mean, "strategies": g.size(), "zeros": g.agg(lambda v: int((v == 0).sum()))}).reset_index()
+    return pd.DataFrame({value: mean, "strategies": g.size(),
+                         "zeros": g.agg(lambda v: int((v == 0).sum()))}).reset_index()

@@ -16,7 +16,7 @@ import numpy as np
 from .anchors import kmeans_plusplus, row_entropy
 from .data import lookup
 
-# %% ../nbs/05_strategies.ipynb #6631e58c
+# %% ../nbs/05_strategies.ipynb #bb24a1d1
 class Outputs:
     "The model's outputs on some instances, computed when first asked for."
     def __init__(self,
@@ -28,7 +28,8 @@ class Outputs:
     def of(cls, ids, probs, hidden=None):
         "Outputs that are already known."
         def compute(want):
-            if want and hidden is None: raise ValueError("these outputs hold no hidden rows; give hidden= to use FT-BERTKM or BADGE")
+            if want and hidden is None:
+                raise ValueError("these outputs hold no hidden rows; give hidden= to use FT-BERTKM or BADGE")
             return np.asarray(probs, np.float32), np.asarray(hidden, np.float32) if want else None
         return cls(ids, compute)
     def __len__(self): return len(self.ids)
@@ -49,7 +50,7 @@ def entropy(outputs:Outputs, b:int, rng=None) -> np.ndarray:
     "The `b` instances of highest entropy, ties by smaller id."
     return outputs.ids[np.lexsort((outputs.ids, -row_entropy(outputs.probs)))[:b]]
 
-# %% ../nbs/05_strategies.ipynb #e5150f1b
+# %% ../nbs/05_strategies.ipynb #f01b1366
 def closest_distinct(
     centres:np.ndarray, # (k, h)
     rows:np.ndarray,    # (m, h), m >= k
@@ -70,7 +71,8 @@ def ft_bertkm(outputs:Outputs, b:int, rng) -> np.ndarray:
     norms = np.linalg.norm(outputs.hidden, axis=1, keepdims=True)
     rows = outputs.hidden / np.where(norms > 0, norms, 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning) # fewer distinct rows than clusters: `closest_distinct` fills up
+        # fewer distinct rows than clusters: `closest_distinct` fills up
+        warnings.simplefilter("ignore", ConvergenceWarning)
         centres = KMeans(b, n_init=1, random_state=int(rng.integers(2**31))).fit(rows).cluster_centers_
     return outputs.ids[closest_distinct(centres, rows)]
 
@@ -103,8 +105,9 @@ def most_probable(outputs:Outputs, b:int, rng=None,
     if not len(minority): raise ValueError("strategy 'most-probable' needs minority classes, and the task names none")
     return outputs.ids[np.lexsort((outputs.ids, -outputs.probs[:, list(minority)].sum(1)))[:b]]
 
-# %% ../nbs/05_strategies.ipynb #077dd0a7
-STRATEGIES = {"entropy": entropy, "ft-bertkm": ft_bertkm, "badge": badge, "random": random, "most-probable": most_probable}
+# %% ../nbs/05_strategies.ipynb #88246ffd
+STRATEGIES = {"entropy": entropy, "ft-bertkm": ft_bertkm, "badge": badge, "random": random,
+              "most-probable": most_probable}
 
 def make_strategy(
     name:str,    # A key of `STRATEGIES`
@@ -112,4 +115,5 @@ def make_strategy(
 ):
     "`strategy(outputs, b, rng)`. Raises `ValueError` for an unknown name."
     strategy = lookup(name, STRATEGIES, "strategy")
-    return partial(strategy, minority=tuple(minority)) if "minority" in inspect.signature(strategy).parameters else strategy
+    return (partial(strategy, minority=tuple(minority))
+            if "minority" in inspect.signature(strategy).parameters else strategy)

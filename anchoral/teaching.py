@@ -52,35 +52,39 @@ class Verdict:
     message:str = ""
     def __repr__(self): return f"{'✓' if self.ok else '✗'} {self.name}" + (f": {self.message}" if self.message else "")
 
-# %% ../nbs/16_teaching.ipynb #b1230196
+# %% ../nbs/16_teaching.ipynb #0e429a1d
 def _short(v):
     "A value in one line."
-    return " ".join((np.array2string(v, precision=3, threshold=12) if isinstance(v, np.ndarray) else repr(v)).split())[:160]
+    return " ".join((np.array2string(v, precision=3, threshold=12)
+                     if isinstance(v, np.ndarray) else repr(v)).split())[:160]
 
 def _called(puzzle, answer, args):
     "The array that `answer` gives for `args`. Raises `ValueError` when it gives none."
     try:
         with np.errstate(all="ignore"): got = answer(*copy.deepcopy(args))
-    except Exception as e: raise ValueError(f"it raises {type(e).__name__}: {e}; the arguments were {', '.join(map(_short, args))}") from e
+    except Exception as e:
+        raise ValueError(f"it raises {type(e).__name__}: {e}; the arguments were {', '.join(map(_short, args))}") from e
     if got is None or got is ...: raise ValueError("nothing is returned yet; write your answer, and end it with return")
     try:
         seen = np.asarray(puzzle.see(got))
         if seen.dtype.kind not in "biuf": raise TypeError
-    except Exception: raise ValueError(f"it must return {puzzle.gives}, got {type(got).__name__} {_short(got)}") from None
+    except Exception:
+        raise ValueError(f"it must return {puzzle.gives}, got {type(got).__name__} {_short(got)}") from None
     return seen
 
 def _alike(a, b):
     "Whether two lists of arrays are the same."
     return all(x.shape == y.shape and np.allclose(x, y, atol=1e-6, equal_nan=True) for x, y in zip(a, b))
 
-# %% ../nbs/16_teaching.ipynb #cc8a894d
+# %% ../nbs/16_teaching.ipynb #10625ecf
 def judge(
     name:str,      # For the verdict
     puzzle:Puzzle,
     answer,        # What the student wrote
 ) -> Verdict:
     "Right, one of the known wrong answers, or wrong in a way nobody thought of."
-    if not callable(answer): return Verdict(name, False, f"the answer must be a function, got {type(answer).__name__} {_short(answer)}")
+    if not callable(answer):
+        return Verdict(name, False, f"the answer must be a function, got {type(answer).__name__} {_short(answer)}")
     try:
         got = [_called(puzzle, answer, c) for c in puzzle.cases]
         if puzzle.first: puzzle.first(answer)
@@ -90,65 +94,84 @@ def judge(
     for f, message in puzzle.wrong.values():
         if _alike(got, [_called(puzzle, f, c) for c in puzzle.cases]): return Verdict(name, False, message)
     i = next(i for i, (g, w) in enumerate(zip(got, want)) if not _alike([g], [w]))
-    if got[i].shape != want[i].shape: return Verdict(name, False, f"it must return {puzzle.gives}: expected shape {want[i].shape}, got {got[i].shape}")
-    return Verdict(name, False, f"for {', '.join(map(_short, puzzle.cases[i]))} it should give {_short(want[i])}, yours gives {_short(got[i])}")
+    if got[i].shape != want[i].shape:
+        return Verdict(name, False, f"it must return {puzzle.gives}: expected shape {want[i].shape}, "
+                                    f"got {got[i].shape}")
+    return Verdict(name, False, f"for {', '.join(map(_short, puzzle.cases[i]))} it should give {_short(want[i])}, "
+                                f"yours gives {_short(got[i])}")
 
-# %% ../nbs/16_teaching.ipynb #1bb6fbd9
+# %% ../nbs/16_teaching.ipynb #9c1882fa
 PUZZLES = {}
 
 _probs = np.array([[.5, .5], [.9, .1], [1, 0], [.2, .8]])
 PUZZLES["entropy"] = Puzzle(row_entropy, ((_probs,), (np.array([[.2, .3, .5], [0, 0, 1]]),)), {
     "base 2": (lambda p: row_entropy(p) / np.log(2), "these are bits: the paper's log is the natural one, np.log"),
     "sign": (lambda p: -row_entropy(p), "entropy is never negative: a minus sign is missing"),
-    "0 log 0": (lambda p: -(p * np.log(p)).sum(1), "a row with a probability of 0 gives nan: 0 log 0 counts as 0, so look before you take the log"),
+    "0 log 0": (lambda p: -(p * np.log(p)).sum(1),
+                "a row with a probability of 0 gives nan: 0 log 0 counts as 0, so look before you take the log"),
     "not summed": (lambda p: row_entropy(p) / p.shape[1], "that is the mean over the classes: entropy is the sum"),
 }, "one number per row")
 
-# %% ../nbs/16_teaching.ipynb #bb9907b4
+# %% ../nbs/16_teaching.ipynb #e728be1f
 def _query(ids, probs, b, key=lambda ids, H: (ids, -H)): return ids[np.lexsort(key(ids, row_entropy(probs)))[:b]]
 
 _ids = np.array([40, 7, 12, 3, 25])
 _five = np.array([[.6, .4], [.9, .1], [.6, .4], [.99, .01], [.52, .48]])
 PUZZLES["most_uncertain"] = Puzzle(_query, ((_ids, _five, 2), (_ids, _five, 3), (_ids, _five[::-1], 9)), {
-    "positions": (lambda ids, p, b: np.lexsort((ids, -row_entropy(p)))[:b], "these are positions in the array: turn them into ids with ids[...]"),
-    "least": (lambda ids, p, b: _query(ids, p, b, lambda i, H: (i, H)), "these are the ones the model is surest of: sort by minus the entropy"),
-    "ties": (lambda ids, p, b: _query(ids, p, b, lambda i, H: (-i, -H)), "two instances have the same entropy: the smaller id comes first"),
-    "ties by position": (lambda ids, p, b: ids[np.argsort(-row_entropy(p), kind="stable")[:b]], "two instances have the same entropy: the smaller id comes first, not the one that stands first"),
+    "positions": (lambda ids, p, b: np.lexsort((ids, -row_entropy(p)))[:b],
+                  "these are positions in the array: turn them into ids with ids[...]"),
+    "least": (lambda ids, p, b: _query(ids, p, b, lambda i, H: (i, H)),
+              "these are the ones the model is surest of: sort by minus the entropy"),
+    "ties": (lambda ids, p, b: _query(ids, p, b, lambda i, H: (-i, -H)),
+             "two instances have the same entropy: the smaller id comes first"),
+    "ties by position": (lambda ids, p, b: ids[np.argsort(-row_entropy(p), kind="stable")[:b]],
+                         "two instances have the same entropy: the smaller id comes first, not the one "
+                         "that stands first"),
 }, "an array of at most b ids")
 
-# %% ../nbs/16_teaching.ipynb #ae052652
+# %% ../nbs/16_teaching.ipynb #a227d07f
 def _none(n, r, b): return comb(n - r, b) / comb(n, b)
 
 PUZZLES["chance_of_none"] = Puzzle(_none, ((100, 1, 10), (1000, 5, 100), (20, 4, 10)), {
-    "with replacement": (lambda n, r, b: (1 - r/n)**b, "close, but this may draw the same instance twice: nobody labels a text twice, so draw without putting back"),
-    "at least one": (lambda n, r, b: 1 - _none(n, r, b), "that is the chance of at least one: the question is the chance of none"),
+    "with replacement": (lambda n, r, b: (1 - r/n)**b,
+                         "close, but this may draw the same instance twice: nobody labels a text twice, so draw "
+                         "without putting back"),
+    "at least one": (lambda n, r, b: 1 - _none(n, r, b),
+                     "that is the chance of at least one: the question is the chance of none"),
     "expected": (lambda n, r, b: b*r/n, "that is how many to expect on average, which is not a chance"),
 }, "one number from 0 to 1")
 
-# %% ../nbs/16_teaching.ipynb #9a509a54
+# %% ../nbs/16_teaching.ipynb #f86eb987
 def _f1(t, p, c): return f1_per_class(t, p, int(max(t.max(), p.max(), c)) + 1)[c]
 
 _t, _p = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0]), np.array([1, 0, 0, 1, 0, 0, 0, 0, 0, 0])
 PUZZLES["f1"] = Puzzle(_f1, ((_t, _p, 1), (_t, _t, 1), (_t, 0*_p, 1)), {
     "accuracy": (lambda t, p, c: (t == p).mean(), "that is accuracy: it looks good whatever happens to a rare class"),
-    "recall": (lambda t, p, c: ((t == c) & (p == c)).sum() / (t == c).sum(), "that is recall: it forgets what was called minority and is not"),
-    "division by 0": (lambda t, p, c: np.float64(2*((t == c) & (p == c)).sum()) / ((t == c).sum() + (p == c).sum()) if (p == c).any() else np.nan, "when nothing is predicted as class c this gives nan: F1 is 0 there"),
-    "macro": (lambda t, p, c: (_f1(t, p, 0) + _f1(t, p, 1)) / 2, "that is the mean over both classes: the question is class c alone"),
+    "recall": (lambda t, p, c: ((t == c) & (p == c)).sum() / (t == c).sum(),
+               "that is recall: it forgets what was called minority and is not"),
+    "division by 0": (lambda t, p, c: np.float64(2*((t == c) & (p == c)).sum()) / ((t == c).sum() + (p == c).sum())
+    if (p == c).any() else np.nan, "when nothing is predicted as class c this gives nan: F1 is 0 there"),
+    "macro": (lambda t, p, c: (_f1(t, p, 0) + _f1(t, p, 1)) / 2,
+              "that is the mean over both classes: the question is class c alone"),
 }, "one number from 0 to 1")
 
-# %% ../nbs/16_teaching.ipynb #62789b34
+# %% ../nbs/16_teaching.ipynb #1e1c817e
 def _d2(X, at): return ((X[:, None] - X[at][None])**2).sum(2)
 def _share(v): return v / v.sum()
 
 _plane = np.array([[0., 0], [1, 0], [4, 3], [0, 2], [5, 5]])
-PUZZLES["next_anchor"] = Puzzle(lambda X, chosen: _share(_d2(X, chosen).min(1)), ((_plane, [0]), (_plane, [0, 4]), (_plane, [4, 1])), {
-    "not squared": (lambda X, chosen: _share(np.sqrt(_d2(X, chosen).min(1))), "that is the distance: k-means++ squares it, which favours what lies far away"),
-    "last": (lambda X, chosen: _share(_d2(X, chosen)[:, -1]), "that looks at the last chosen row only: take the nearest of all chosen ones"),
-    "farthest": (lambda X, chosen: _share(_d2(X, chosen).max(1)), "that is the farthest of the chosen rows: take the nearest"),
+PUZZLES["next_anchor"] = Puzzle(lambda X, chosen: _share(_d2(X, chosen).min(1)),
+                                ((_plane, [0]), (_plane, [0, 4]), (_plane, [4, 1])), {
+    "not squared": (lambda X, chosen: _share(np.sqrt(_d2(X, chosen).min(1))),
+                    "that is the distance: k-means++ squares it, which favours what lies far away"),
+    "last": (lambda X, chosen: _share(_d2(X, chosen)[:, -1]),
+             "that looks at the last chosen row only: take the nearest of all chosen ones"),
+    "farthest": (lambda X, chosen: _share(_d2(X, chosen).max(1)),
+                 "that is the farthest of the chosen rows: take the nearest"),
     "not a chance": (lambda X, chosen: _d2(X, chosen).min(1), "these do not add up to 1: divide by their sum"),
 }, "one chance per row")
 
-# %% ../nbs/16_teaching.ipynb #be6cddbc
+# %% ../nbs/16_teaching.ipynb #04f4ec29
 def _near(E, a, k, excluded, sign=-1):
     ids = np.flatnonzero(~excluded)
     return ids[np.argsort(sign * (E[ids] @ E[a]), kind="stable")[:k]]
@@ -156,41 +179,53 @@ def _near(E, a, k, excluded, sign=-1):
 def _rays(*degrees): return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], 1)
 _rows, _out = _rays(0, 15, 170, 32, -60, 95, -28), np.array([1, 0, 0, 1, 0, 0, 0], bool)
 PUZZLES["neighbours"] = Puzzle(_near, ((_rows, 0, 2, _out), (_rows, 3, 3, _out), (_rows, 0, 9, _out)), {
-    "labelled too": (lambda E, a, k, excluded: np.argsort(-(E @ E[a]), kind="stable")[:k], "some of these are excluded, and the nearest to the anchor is the anchor itself: leave out what is excluded"),
-    "farthest": (lambda E, a, k, excluded: _near(E, a, k, excluded, 1), "these are the farthest: a high cosine means near, so sort by minus the similarity"),
-    "positions": (lambda E, a, k, excluded: np.argsort(-(E[~excluded] @ E[a]), kind="stable")[:k], "these are positions among what is left: turn them back into ids"),
+    "labelled too": (lambda E, a, k, excluded: np.argsort(-(E @ E[a]), kind="stable")[:k],
+                     "some of these are excluded, and the nearest to the anchor is the anchor itself: leave "
+                     "out what is excluded"),
+    "farthest": (lambda E, a, k, excluded: _near(E, a, k, excluded, 1),
+                 "these are the farthest: a high cosine means near, so sort by minus the similarity"),
+    "positions": (lambda E, a, k, excluded: np.argsort(-(E[~excluded] @ E[a]), kind="stable")[:k],
+                  "these are positions among what is left: turn them back into ids"),
 }, "an array of at most k ids, nearest first")
 
-# %% ../nbs/16_teaching.ipynb #21d899cf
+# %% ../nbs/16_teaching.ipynb #2167b415
 def _per_id(f): return lambda ids, sims: np.array([f(sims[ids == i]) for i in np.unique(ids)])
 
-PUZZLES["average"] = Puzzle(_per_id(np.mean), ((np.array([8, 3, 8, 5, 3, 8]), np.array([.9, .8, .3, .7, .6, .6])), (np.array([2, 2]), np.array([.1, .5]))), {
+PUZZLES["average"] = Puzzle(_per_id(np.mean),
+                            ((np.array([8, 3, 8, 5, 3, 8]), np.array([.9, .8, .3, .7, .6, .6])),
+                             (np.array([2, 2]), np.array([.1, .5]))), {
     "sum": (_per_id(np.sum), "that is the sum: an instance that several anchors reach would always win"),
     "max": (_per_id(np.max), "that is the largest similarity: line 8 takes the mean"),
-    "all anchors": (lambda ids, sims: _per_id(np.sum)(ids, sims) / max(np.bincount(ids)), "this divides by the number of anchors: only those that retrieved the instance count"),
+    "all anchors": (lambda ids, sims: _per_id(np.sum)(ids, sims) / max(np.bincount(ids)),
+                    "this divides by the number of anchors: only those that retrieved the instance count"),
     "first": (_per_id(lambda s: s[0]), "that is the first similarity met: take the mean of all"),
 }, "one mean per distinct id, ids ascending")
 
-# %% ../nbs/16_teaching.ipynb #bd284afd
+# %% ../nbs/16_teaching.ipynb #2f68e859
 _cut_ids, _cut_scores = np.array([9, 4, 6, 1, 7]), np.array([.5, .8, .5, .2, .5])
 def _kept(ids, scores, M, key=lambda i, s: (i, -s)): return ids[np.lexsort(key(ids, scores))[:M]]
 
 PUZZLES["cut"] = Puzzle(_kept, ((_cut_ids, _cut_scores, 2), (_cut_ids, _cut_scores, 3), (_cut_ids, _cut_scores, 9)), {
-    "worst": (lambda i, s, M: _kept(i, s, M, lambda i, s: (i, s)), "these are the least similar: line 9 keeps the most similar"),
-    "ties": (lambda i, s, M: _kept(i, s, M, lambda i, s: (-i, -s)), "three instances tie at the cut: the smaller ids stay"),
+    "worst": (lambda i, s, M: _kept(i, s, M, lambda i, s: (i, s)),
+              "these are the least similar: line 9 keeps the most similar"),
+    "ties": (lambda i, s, M: _kept(i, s, M, lambda i, s: (-i, -s)),
+             "three instances tie at the cut: the smaller ids stay"),
     "sorted": (lambda i, s, M: np.sort(_kept(i, s, M)), "the right instances, but sorted by id: give them best first"),
 }, "an array of at most M ids, best first")
 
-# %% ../nbs/16_teaching.ipynb #f232f671
-PUZZLES["largest_subpool"] = Puzzle(lambda A, C, K, M, free: min(A*C*K, M, free), ((10, 2, 50, 10_000, 50_000), (10, 5, 50, 1_000, 50_000), (10, 2, 50, 10_000, 300)), {
+# %% ../nbs/16_teaching.ipynb #b6634664
+PUZZLES["largest_subpool"] = Puzzle(lambda A, C, K, M, free: min(A*C*K, M, free),
+                                    ((10, 2, 50, 10_000, 50_000), (10, 5, 50, 1_000, 50_000),
+                                     (10, 2, 50, 10_000, 300)), {
     "one class": (lambda A, C, K, M, free: min(A*K, M, free), "A is a number per class: multiply by C"),
     "no M": (lambda A, C, K, M, free: min(A*C*K, free), "line 9 keeps at most M"),
     "no pool": (lambda A, C, K, M, free: min(A*C*K, M), "a subpool cannot be larger than what is still unlabelled"),
 }, "one number")
 
-# %% ../nbs/16_teaching.ipynb #205f6f66
+# %% ../nbs/16_teaching.ipynb #4226a968
 def _grown(E, history, K, now=False, newest=False, keep=False):
-    told, reached, labelled = np.zeros(len(E), bool), np.zeros(len(E), bool), np.isin(np.arange(len(E)), np.concatenate(history))
+    told, reached, labelled = np.zeros(len(E), bool), np.zeros(len(E), bool), np.isin(np.arange(len(E)),
+            np.concatenate(history))
     for t, batch in enumerate(history):
         told[batch] = True
         if newest and t < len(history) - 1: continue
@@ -200,37 +235,51 @@ def _grown(E, history, K, now=False, newest=False, keep=False):
 _E, _h = clustered(40, 4, seed=1)[0], [np.array([0, 5]), np.array([9, 14]), np.array([2, 30])]
 _h = [_h[0], np.array([_near(_E, 0, 1, np.isin(np.arange(40), _h[0]))[0], 14]), _h[2]]
 PUZZLES["seals"] = Puzzle(_grown, ((_E, _h, 2), (_E, _h, 4), (_E, _h[:2], 3)), {
-    "refilled": (lambda E, h, K: _grown(E, h, K, now=True), "here every labelled instance asks again, among what is free now: SEALS asks once, when an instance is labelled, and does not fill up later"),
-    "newest": (lambda E, h, K: _grown(E, h, K, newest=True), "these are the neighbours of the last batch alone: what earlier batches brought in stays"),
-    "labelled too": (lambda E, h, K: _grown(E, h, K, keep=True), "some of these have been labelled since: take them out"),
+    "refilled": (lambda E, h, K: _grown(E, h, K, now=True),
+                 "here every labelled instance asks again, among what is free now: SEALS asks once, when an instance "
+                 "is labelled, and does not fill up later"),
+    "newest": (lambda E, h, K: _grown(E, h, K, newest=True),
+               "these are the neighbours of the last batch alone: what earlier batches brought in stays"),
+    "labelled too": (lambda E, h, K: _grown(E, h, K, keep=True),
+                     "some of these have been labelled since: take them out"),
 }, "an array of ids, ascending")
 
-# %% ../nbs/16_teaching.ipynb #cc6c2e64
+# %% ../nbs/16_teaching.ipynb #6a2fb100
 _curve = np.array([.1, .5, .6, .6])
 PUZZLES["area"] = Puzzle(auc, ((_curve,), (np.array([0., 1]),), (np.array([.3, .2, .7]),)), {
-    "sum": (lambda f: f.sum(), "that is the sum: a trapezoid lies between two points, so the first and the last count half"),
+    "sum": (lambda f: f.sum(), "that is the sum: a trapezoid lies between two points, so the first and "
+                               "the last count half"),
     "mean": (lambda f: f.mean(), "that is the mean: the paper's area is not divided by the number of iterations"),
-    "annotations": (lambda f: 25 * auc(f), "this spaces the points by 25 annotations: the paper's spacing is one iteration"),
-    "per iteration": (lambda f: auc(f) / (len(f) - 1), "that is the area per iteration, which is good to read but not what the paper's tables hold"),
+    "annotations": (lambda f: 25 * auc(f), "this spaces the points by 25 annotations: the paper's "
+                                           "spacing is one iteration"),
+    "per iteration": (lambda f: auc(f) / (len(f) - 1),
+                      "that is the area per iteration, which is good to read but not what the paper's tables hold"),
 }, "one number")
 
-# %% ../nbs/16_teaching.ipynb #c1dec1d5
+# %% ../nbs/16_teaching.ipynb #53a4d650
 _ours, _theirs = np.array([.70, .40, .55, .62, .31]), np.array([.66, .44, .50, .30, .30])
 PUZZLES["paired"] = Puzzle(lambda a, b: np.median(a - b), ((_ours, _theirs), (_theirs, _ours[::-1])), {
-    "medians": (lambda a, b: np.median(a) - np.median(b), "that is the difference of the medians: it compares one run with another that had other seeds"),
-    "sorted": (lambda a, b: np.median(np.sort(a) - np.sort(b)), "sorting breaks the pairs: run i of one method belongs to run i of the other"),
+    "medians": (lambda a, b: np.median(a) - np.median(b),
+                "that is the difference of the medians: it compares one run with another that had other seeds"),
+    "sorted": (lambda a, b: np.median(np.sort(a) - np.sort(b)),
+               "sorting breaks the pairs: run i of one method belongs to run i of the other"),
     "mean": (lambda a, b: np.mean(a - b), "that is the mean: one lucky run moves it; take the median"),
 }, "one number")
 
-# %% ../nbs/16_teaching.ipynb #d1a54b6a
+# %% ../nbs/16_teaching.ipynb #2d59ad27
 def _nearest(state, rng, of=None, by=np.max, sign=-1):
     free, V = np.flatnonzero(~state.excluded), state.index.vectors
     mine = np.concatenate([state.labelled(c) for c in (state.minority if of is None else of)])
     return Subpool(np.sort(free[np.argsort(sign * by(V[free] @ V[mine].T, axis=1), kind="stable")[:20]]))
 
-PUZZLES["nearest_filter"] = Puzzle(_nearest, tuple((toy_state(n_classes=C, batches=(60, 30))[0], np.random.default_rng(0)) for C in (2, 4)), {
-    "every class": (lambda s, rng: _nearest(s, rng, range(s.n_classes)), "these are the nearest to anything labelled, which is mostly majority: ask for state.minority only"),
-    "on average": (lambda s, rng: _nearest(s, rng, by=np.mean), "these are nearest to the minority on average, so a lone cluster gets nothing: take each instance's best similarity"),
+PUZZLES["nearest_filter"] = Puzzle(_nearest, tuple((toy_state(n_classes=C, batches=(60, 30))[0],
+                                                    np.random.default_rng(0)) for C in (2, 4)), {
+    "every class": (lambda s, rng: _nearest(s, rng, range(s.n_classes)),
+                    "these are the nearest to anything labelled, which is mostly majority: ask for "
+                    "state.minority only"),
+    "on average": (lambda s, rng: _nearest(s, rng, by=np.mean),
+                   "these are nearest to the minority on average, so a lone cluster gets nothing: take each "
+                   "instance's best similarity"),
     "farthest": (lambda s, rng: _nearest(s, rng, sign=1), "these are the farthest: a high cosine means near"),
 }, "a Subpool", see=lambda sub: sub.ids, first=check_filter)
 
@@ -251,7 +300,7 @@ def score() -> str:
     left = [n for n in PUZZLES if not SOLVED.get(n)]
     return f"{len(PUZZLES) - len(left)} of {len(PUZZLES)} solved" + (f"; left: {', '.join(left)}" if left else "")
 
-# %% ../nbs/16_teaching.ipynb #fb4a33ff
+# %% ../nbs/16_teaching.ipynb #b2654ac4
 PICTURES, BLUE, ORANGE, GREY = {}, METHODS["anchoral"].colour, METHODS["seals"].colour, "#bbbbbb"
 
 def picture(name:str):
@@ -274,11 +323,12 @@ def _entropy(ax):
     for q in (.5, .9, 1.):
         h = row_entropy(np.array([[q, 1-q]]))[0]
         ax.plot(q, h, "o", color=ORANGE, clip_on=False)
-        ax.annotate(f"({q:g}, {1-q:.1g})", (q, h), (-7, 3 if q == 1 else -4), textcoords="offset points", ha="right", va="bottom" if q == 1 else "top", fontsize=8)
+        ax.annotate(f"({q:g}, {1-q:.1g})", (q, h), (-7, 3 if q == 1 else -4), textcoords="offset points", ha="right",
+                    va="bottom" if q == 1 else "top", fontsize=8)
     ax.set(xlabel="probability of the minority class", ylabel="entropy, nats", ylim=(0, .75))
 PICTURES["entropy"] = _entropy
 
-# %% ../nbs/16_teaching.ipynb #602a04b6
+# %% ../nbs/16_teaching.ipynb #bf68f97a
 def _uncertain(ax):
     H = row_entropy(_five)
     best = np.isin(_ids, _query(_ids, _five, 2))
@@ -297,7 +347,8 @@ def _draw(ax):
     ax.scatter(x.flat[rare], y.flat[rare], s=22, c=ORANGE)
     hit = len(set(rare) & set(drawn))
     _bare(ax, ylim=(-.8, 13))
-    ax.text(-.4, 12.6, f"480 instances, 5 rare (orange), 25 drawn: {hit or 'none'} found", fontsize=9, fontweight="bold")
+    ax.text(-.4, 12.6, f"480 instances, 5 rare (orange), 25 drawn: {hit or 'none'} found", fontsize=9,
+            fontweight="bold")
 PICTURES["chance_of_none"] = _draw
 
 def _truths(ax):
@@ -331,13 +382,14 @@ def _circle(ax):
     ax.set_title("anchor 0, its two nearest free rows; ✕ is labelled", fontsize=9, loc="left")
 PICTURES["neighbours"] = _circle
 
-# %% ../nbs/16_teaching.ipynb #92e113af
+# %% ../nbs/16_teaching.ipynb #a0e977d8
 def _lines(ax):
     ids, sims = PUZZLES["average"].cases[0]
     anchors, rows = [0, 0, 1, 1, 2, 2], {i: y for y, i in enumerate(np.unique(ids))}
     for a, i, s in zip(anchors, ids, sims):
         ax.plot([0, 1], [a, rows[i]], color="#888888", lw=1)
-        ax.text(.22, a + .22*(rows[i] - a), f"{s:.1f}", fontsize=8, ha="center", va="center", bbox=dict(fc="white", ec="none", pad=.6))
+        ax.text(.22, a + .22*(rows[i] - a), f"{s:.1f}", fontsize=8, ha="center", va="center",
+                bbox=dict(fc="white", ec="none", pad=.6))
     ax.scatter([0]*3, range(3), s=70, c=ORANGE, zorder=3)
     ax.scatter([1]*3, range(3), s=70, c=BLUE, zorder=3)
     for i, y in rows.items(): ax.text(1.06, y, f"id {i}: mean {sims[ids == i].mean():.2f}", va="center", fontsize=8.5)
@@ -355,7 +407,7 @@ def _ranking(ax):
     ax.grid(axis="x", visible=False)
 PICTURES["cut"] = _ranking
 
-# %% ../nbs/16_teaching.ipynb #8859446c
+# %% ../nbs/16_teaching.ipynb #3d21adb1
 def _bounds(ax):
     names, values = ["A·C·K", "M", "free"], [10*2*50, 600, 5_000]
     ax.barh(names, values, color=[GREY, BLUE, GREY], height=.5)
@@ -367,7 +419,8 @@ PICTURES["largest_subpool"] = _bounds
 
 def _growth(ax):
     E, ids = clustered(2000, seed=2)[0], np.random.default_rng(0).permutation(2000)
-    sizes = [len(_grown(E, [ids[:10*t] for t in [1]] + [ids[10*s:10*(s+1)] for s in range(1, t)], 20)) for t in range(1, 16)]
+    sizes = [len(_grown(E, [ids[:10*t] for t in [1]] + [ids[10*s:10*(s+1)] for s in range(1, t)], 20))
+             for t in range(1, 16)]
     ax.plot(range(1, 16), sizes, color=ORANGE, marker="s", ms=4, label="SEALS, K = 20")
     ax.axhline(2*5*20, color=BLUE, ls="--", label="AnchorAL's bound, A = 5, K = 20")
     ax.set(xlabel="iteration, 10 labelled at each", ylabel="subpool", ylim=(0, None))
@@ -403,7 +456,7 @@ def _reach(ax):
     ax.set_title("two labelled minority instances, their 20 nearest", fontsize=9, loc="left")
 PICTURES["nearest_filter"] = _reach
 
-# %% ../nbs/16_teaching.ipynb #5e49366b
+# %% ../nbs/16_teaching.ipynb #ab815ea0
 _MARKED = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION", re.M | re.S)
 
 def student(
@@ -414,7 +467,8 @@ def student(
     out.cells = [c for c in out.cells if "solution" not in c.metadata.get("tags", [])]
     for c in out.cells:
         c.source = _MARKED.sub(r"\1...  # your answer", c.source)
-        if "### " in c.source and "SOLUTION" in c.source: raise ValueError(f"a mark without its partner in the cell that begins {c.source[:40]!r}")
+        if "### " in c.source and "SOLUTION" in c.source:
+            raise ValueError(f"a mark without its partner in the cell that begins {c.source[:40]!r}")
         if c.cell_type == "code": c.outputs, c.execution_count = [], None
     out.cells[0].source = out.cells[0].source.replace("# Exercises, solved", "# Exercises")
     return out

@@ -1,4 +1,5 @@
-"""Notebooks to pages: what a reader sees of a notebook, as Markdown; one page per module for the API; every figure; formulas as MathML."""
+"""Notebooks to pages: what a reader sees of a notebook, as Markdown; one page per module for the API; every figure;
+formulas as MathML."""
 import base64
 import html
 import inspect
@@ -19,7 +20,8 @@ NBS = ROOT/"nbs"
 sys.path.insert(0, str(ROOT))
 SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", "Experiments": "experiments", "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
-         "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions", "teaching-plan"]}
+         "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
+                       "teaching-plan"]}
 
 
 @cache
@@ -39,13 +41,16 @@ def link(target, notebook):
     "A link in a notebook as one on the site; None where what it points to has no page."
     if re.match(r"[a-z]+:", target): return target
     path, _, anchor = target.partition("#")
-    anchor = slugify(unquote(anchor).replace("-", " "), "-") # Jupyter names a heading by its words, the site by its slug
+    # Jupyter names a heading by its words, the site by its slug
+    anchor = slugify(unquote(anchor).replace("-", " "), "-")
     if not path: return f"#{anchor}"
     there = (notebook.parent/path).resolve()
     page = str(Path(os.path.relpath(there, NBS)).with_suffix(".md"))
     here = notebook.relative_to(NBS).parent
-    if there.suffix == ".ipynb" and page in notebooks(): return os.path.relpath(page, here) + (f"#{anchor}" if anchor else "")
-    if there.parent in (ROOT/"figures", notebook.parent) and there.suffix in (".png", ".pdf", ".csv", ".tex") and there.exists():
+    if there.suffix == ".ipynb" and page in notebooks():
+        return os.path.relpath(page, here) + (f"#{anchor}" if anchor else "")
+    if (there.parent in (ROOT/"figures", notebook.parent) and there.suffix in (".png", ".pdf", ".csv", ".tex")
+        and there.exists()):
         return os.path.relpath(Path("figures")/there.name if there.parent == ROOT/"figures" else here/there.name, here)
     return None
 
@@ -55,12 +60,14 @@ def links(markdown, notebook):
     def one(m):
         target = link(m[3], notebook)
         return f"{m[1]}[{m[2]}]({target})" if target else f"`{m[2]}`" if not m[1] else ""
-    hidden, markdown = [], re.sub(r"^(>.*\n)\n(?=>)", r"\1\n<!-- -->\n\n", markdown, flags=re.M) # two quotations stay two
+    # two quotations stay two
+    hidden, markdown = [], re.sub(r"^(>.*\n)\n(?=>)", r"\1\n<!-- -->\n\n", markdown, flags=re.M)
     def keep(m): hidden.append(m[0]); return f"\x01{len(hidden) - 1}\x02"
     out = re.sub(r"```.*?```|`[^`\n]*`", keep, markdown, flags=re.S)
     out = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", one, out)
     out = re.sub(r'(src|href)="([^"]+)"', lambda m: f'{m[1]}="{link(m[2], notebook) or m[2]}"', out)
-    out = re.sub(r"^(?!\s*(?:[-*+]|\d+\.)\s|[>#|<\s])(.+\n)(?=(?:[-*+]|\d+\.)\s)", r"\1\n", out, flags=re.M) # a list begins after an empty line
+    # a list begins after an empty line
+    out = re.sub(r"^(?!\s*(?:[-*+]|\d+\.)\s|[>#|<\s])(.+\n)(?=(?:[-*+]|\d+\.)\s)", r"\1\n", out, flags=re.M)
     return re.sub(r"\x01(\d+)\x02", lambda m: hidden[int(m[1])], out)
 
 
@@ -95,8 +102,11 @@ def page(notebook, files):
             out.append(links(source, notebook).replace("<!-- figure1 -->", "\x03"))
         if c["cell_type"] != "code": continue
         shown = "\n".join(line for line in source.splitlines() if not re.match(r"#\||%", line)).strip()
-        if shown and notebook.stem != "index" and not re.search(r"^#\|\s*hide", source, re.M): out.append(block(shown, "python"))
-        made = [output(o, f"{where}_files/{n}-{k}", files, f"Output of the code above: {heading}".replace("[", "").replace("]", "")) for k, o in enumerate(c["outputs"]) if o["output_type"] != "error"]
+        if shown and notebook.stem != "index" and not re.search(r"^#\|\s*hide", source, re.M):
+            out.append(block(shown, "python"))
+        made = [output(o, f"{where}_files/{n}-{k}", files,
+                       f"Output of the code above: {heading}".replace("[", "").replace("]", ""))
+                       for k, o in enumerate(c["outputs"]) if o["output_type"] != "error"]
         made = [links(m, notebook) for m in made if m.strip() not in ("", "```text\n\n```")]
         if made and notebook.stem == "index": out += made
         elif made: out.append('<div class="output" markdown="1">\n\n' + "\n\n".join(made) + "\n\n</div>")
@@ -111,7 +121,8 @@ def api(name):
     for thing in module.__all__:
         value = getattr(module, thing, None)
         if inspect.getmodule(value) is not module or not (inspect.isclass(value) or inspect.isfunction(value)): continue
-        methods = [(f"{thing}.{k}", f) for k, f in vars(value).items() if inspect.isclass(value) and inspect.isfunction(f) and not k.startswith("_")]
+        methods = [(f"{thing}.{k}", f) for k, f in vars(value).items()
+                   if inspect.isclass(value) and inspect.isfunction(f) and not k.startswith("_")]
         for title_, f in [(thing, value), *methods]: out.append(entry(title_, f, docments, 2 if f is value else 3))
     return "\n\n".join(out)
 
@@ -120,42 +131,60 @@ def entry(title_, f, docments, level):
     try: s = inspect.signature(f)
     except (ValueError, TypeError): s = inspect.Signature()
     signature = str(s)
-    if len(signature) > 80: signature = "(\n" + "".join(f"    {p},\n" for p in s.parameters.values()) + ")" + ("" if s.return_annotation is s.empty else f" -> {inspect.formatannotation(s.return_annotation)}")
+    if len(signature) > 80:
+        signature = "(\n" + "".join(f"    {p},\n" for p in s.parameters.values()) + ")" + (""
+                if s.return_annotation is s.empty else f" -> {inspect.formatannotation(s.return_annotation)}")
     signature = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>|<function (\w+)[^>]*>", lambda m: m[1] or "...", signature)
-    lines = [f"{'#' * level} {title_} {{ #{title_} }}", block(f"{title_}{signature}", "python"), inspect.cleandoc(f.__doc__ or "")]
+    lines = [f"{'#' * level} {title_} {{ #{title_} }}", block(f"{title_}{signature}", "python"),
+             inspect.cleandoc(f.__doc__ or "")]
     try: rows = {k: v for k, v in docments(f, full=True).items() if v.get("docment") and k not in ("self", "return")}
     except Exception: rows = {}
     cell = lambda v: str(v).replace("|", "\\|").replace("\n", " ")
-    if rows: lines.append("| parameter | default | |\n|---|---|---|\n" + "\n".join(f"| `{k}` | {'' if v['default'] is inspect.Parameter.empty else '`' + cell(repr(v['default'])) + '`'} | {cell(v['docment'])} |" for k, v in rows.items()))
+    default = lambda v: "" if v["default"] is inspect.Parameter.empty else f"`{cell(repr(v['default']))}`"
+    if rows:
+        table = [f"| `{k}` | {default(v)} | {cell(v['docment'])} |" for k, v in rows.items()]
+        lines.append("\n".join(["| parameter | default | |", "|---|---|---|", *table]))
     return "\n\n".join(line for line in lines if line)
 
 
 def figures():
     "Every figure and table of the repository."
     from PIL import Image
-    out = ["# Figures and tables", "> Everything in `figures`, drawn from the saved results by `make figures`; experiments never draw, and figures never train"]
+    out = ["# Figures and tables", "> Everything in `figures`, drawn from the saved results by `make figures`; "
+                                   "experiments never draw, and figures never train"]
     for png in sorted((ROOT/"figures").glob("*.png")):
         about = Image.open(png).text.get("Description", "")
-        also = "".join(f" · [{kind.upper()}](figures/{png.stem}.{kind})" for kind in ("pdf",) if png.with_suffix(f".{kind}").exists())
+        also = "".join(f" · [{kind.upper()}](figures/{png.stem}.{kind})" for kind in ("pdf",)
+                       if png.with_suffix(f".{kind}").exists())
         out.append(f"## {png.stem}\n\n![{about or png.stem}](figures/{png.name})\n\n[PNG](figures/{png.name}){also}")
     for table in sorted((ROOT/"figures").glob("*.html")):
         body = re.search(r"<table.*</table>", table.read_text(encoding="utf-8"), re.S)
-        also = " · ".join(f"[{kind.upper()}](figures/{table.stem}.{kind})" for kind in ("csv", "tex") if table.with_suffix(f".{kind}").exists())
-        if body: out.append(f'## {table.stem}, table\n\n<div class="output">\n' + "\n".join(line.strip() for line in body[0].splitlines() if line.strip()) + f"\n</div>\n\n{also}")
+        also = " · ".join(f"[{kind.upper()}](figures/{table.stem}.{kind})" for kind in ("csv", "tex")
+                          if table.with_suffix(f".{kind}").exists())
+        if body:
+            out.append(f'## {table.stem}, table\n\n<div class="output">\n'
+                       + "\n".join(line.strip() for line in body[0].splitlines() if line.strip())
+                       + f"\n</div>\n\n{also}")
     return "\n\n".join(out)
 
 
-def modules(): return [re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8"))[1] for p in sorted(NBS.glob("[0-9]*.ipynb"))]
+def modules():
+    return [re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8"))[1]
+            for p in sorted(NBS.glob("[0-9]*.ipynb"))]
 
 
 def on_config(config):
     "The navigation, from the notebooks' titles."
     pages = notebooks()
-    sections = {name: [(title(p), k) for k, p in pages.items() if Path(k).parent.name == folder] for name, folder in SECTIONS.items()}
-    for name, first in FIRST.items(): sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
+    sections = {name: [(title(p), k) for k, p in pages.items() if Path(k).parent.name == folder]
+                for name, folder in SECTIONS.items()}
+    for name, first in FIRST.items():
+        sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
     library = [{f"{Path(k).stem[:2]} {title(p)}": k} for k, p in pages.items() if k[0].isdigit()]
-    config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library}, *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),
-                  {"Figures": "figures.md"}, {"API": [{"Modules": "api/modules.md"}, *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]}]
+    config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library},
+                  *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),
+                  {"Figures": "figures.md"}, {"API": [{"Modules": "api/modules.md"},
+                                                      *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]}]
     return config
 
 
@@ -164,7 +193,10 @@ def on_files(files, config):
     made = {}
     for name, notebook in notebooks().items(): made[name] = page(notebook, made)
     for m in modules(): made[f"api/{m}.md"] = api(m)
-    made["api/modules.md"] = "# Modules\n\n> One page per module, in reading order\n\n" + "\n".join(f"- [anchoral.{m}]({m}.md): {(import_module(f'anchoral.{m}').__doc__ or '').strip()}" for m in modules())
+    made["api/modules.md"] = ("# Modules\n\n> One page per module, in reading order\n\n"
+                              + "\n".join(f"- [anchoral.{m}]({m}.md): "
+                                          f"{(import_module(f'anchoral.{m}').__doc__ or '').strip()}"
+                                          for m in modules()))
     made["figures.md"] = figures()
     for f in sorted((ROOT/"figures").iterdir()):
         if f.suffix in (".png", ".pdf", ".csv", ".tex"): made[f"figures/{f.name}"] = f.read_bytes()
@@ -188,7 +220,8 @@ def on_page_content(content, page, **kwargs):
             headings(item.children)
     headings(page.toc.items)
     content = re.sub(r'<span class="arithmatex">(.*?)</span>', lambda m: inline(m[1]), content, flags=re.S)
-    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', lambda m: mathml(html.unescape(m[1]).strip(), True), content, flags=re.S)
+    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', lambda m: mathml(html.unescape(m[1]).strip(), True),
+                  content, flags=re.S)
 
 
 def on_post_page(output, page, config):

@@ -5,14 +5,16 @@ from contextlib import contextmanager
 
 import pytest
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+         "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
 
 
 @contextmanager
 def page(width=1200, height=900):
     "A page, and the list of what went wrong in it. Skips where there is no Chromium, unless this is CI."
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None and not os.environ.get("CI"): pytest.skip("no Chromium here: apt-get install chromium fonts-dejavu-core")
+    if chromium is None and not os.environ.get("CI"):
+        pytest.skip("no Chromium here: apt-get install chromium fonts-dejavu-core")
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=FLAGS)

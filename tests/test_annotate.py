@@ -1,4 +1,5 @@
-"""The session: nothing lost and nothing twice, whatever the person does and whenever the program dies; labels out and in; audits."""
+"""The session: nothing lost and nothing twice, whatever the person does and whenever the program dies;
+labels out and in; audits."""
 import json
 import shutil
 import threading
@@ -29,10 +30,12 @@ RARE = int(np.flatnonzero(TRUTH)[0])
 
 def parts(examples=(RARE,), filter="anchoral", learner=None):
     params = dict(n_anchors=2, n_neighbours=5) if filter == "anchoral" else {}
-    return ActiveLearner(ExactIndex(VECTORS), VECTORS, learner or Head(2, (1,)), make_filter(filter, **params), make_strategy("entropy"), 2, (1,), examples=examples)
+    return ActiveLearner(ExactIndex(VECTORS), VECTORS, learner or Head(2, (1,)), make_filter(filter, **params),
+                         make_strategy("entropy"), 2, (1,), examples=examples)
 
 
-def task(labels=None): return Task("toy", TEXTS, np.full(120, -1) if labels is None else labels, ("other", "rare"), (1,))
+def task(labels=None):
+    return Task("toy", TEXTS, np.full(120, -1) if labels is None else labels, ("other", "rare"), (1,))
 
 
 def begin(folder, query_size=4, **kw): return Session(parts(), task(), folder, query_size=query_size, **kw)
@@ -51,7 +54,8 @@ def label(s, n):
         s.answer(int(TRUTH[i]))
 
 
-def state(s): return s.labels, s.skipped, s.book.queue, [(b.kind, b.ids, b.iteration) for b in s.book.batches], s.frame().to_csv()
+def state(s):
+    return s.labels, s.skipped, s.book.queue, [(b.kind, b.ids, b.iteration) for b in s.book.batches], s.frame().to_csv()
 
 
 class Person(RuleBasedStateMachine):
@@ -75,7 +79,8 @@ class Person(RuleBasedStateMachine):
         seq = self.s.view()["seq"]
         assert self.s.answer(c, id=i, seq=seq)
         self.answers[i] = c
-        assert not self.s.answer(c, id=i) and not self.s.answer(1 - int(TRUTH[i]), seq=seq)  # a double click, a stale key
+        # a double click, a stale key
+        assert not self.s.answer(c, id=i) and not self.s.answer(1 - int(TRUTH[i]), seq=seq)
 
     @rule(bad=st.sampled_from([2, -1, "outrage", True, 1.5]))
     def outside(self, bad):
@@ -116,7 +121,8 @@ class Person(RuleBasedStateMachine):
 
     @rule(settled=st.booleans(), torn=st.booleans())
     def reopen(self, settled, torn):
-        "Settled, the session is found as it was; otherwise with the same labels and the same text, and a thread's batch may have come in."
+        """Settled, the session is found as it was;
+        otherwise with the same labels and the same text, and a thread's batch may have come in."""
         if settled: self.s.settle()
         before, was = state(self.s), self.s.current
         self.s.close()
@@ -144,7 +150,8 @@ class Person(RuleBasedStateMachine):
 
 
 TestPerson = Person.TestCase
-TestPerson.settings = settings(max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+TestPerson.settings = settings(max_examples=10, stateful_step_count=20, deadline=None,
+                               suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
@@ -192,7 +199,8 @@ def test_each_batch_comes_from_the_model_before(session):
     masked = [i for x in session.book.batches[:n] for i in x.ids]
     assert choose(parts(), 4, training, masked)["ids"] == b.ids and b.iteration == len(before) - 1
     f = session.frame()
-    assert f[f.by == "model"].score.between(0, 1).all() and (f[f.by != "model"].iteration == -1).all() and f.wait.notna().all()
+    assert f[f.by == "model"].score.between(0, 1).all() and (f[f.by != "model"].iteration == -1).all()
+    assert f.wait.notna().all()
 
 
 def test_next_text_within_a_second(tmp_path):
@@ -202,7 +210,9 @@ def test_next_text_within_a_second(tmp_path):
             time.sleep(2)
             return super().fit(*args)
     s = Session(parts(learner=Slow(2, (1,))), task(), tmp_path/"s", query_size=8)
-    while [b.kind for b in s.book.batches if b.ids].count("model") < 1 or s.current not in next(b.ids for b in s.book.batches if b.kind == "model"): label(s, 1)
+    while [b.kind for b in s.book.batches if b.ids].count("model") < 1 or s.current not in next(b.ids
+            for b in s.book.batches if b.kind == "model"):
+        label(s, 1)
     took = []
     for _ in range(sum(i not in s.labels for i in next(b.ids for b in s.book.batches if b.kind == "model")) - 1):
         start = time.perf_counter()
@@ -253,7 +263,8 @@ def test_full_disk_changes_nothing(session, monkeypatch):
 def test_one_process_at_a_time(session):
     import subprocess
     import sys
-    code = f"from filelock import FileLock, Timeout\ntry: FileLock({str(session.folder/'.lock')!r}).acquire(timeout=0)\nexcept Timeout: print('held')"
+    code = ("from filelock import FileLock, Timeout\ntry: "
+            f"FileLock({str(session.folder/'.lock')!r}).acquire(timeout=0)\nexcept Timeout: print('held')")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
 
 
@@ -295,7 +306,8 @@ def test_labels_out_and_in(tmp_path, session, kind):
     session.export(tmp_path/f"labels.{kind}")
     other = begin(tmp_path/"other")
     assert other.load(tmp_path/f"labels.{kind}") == 14
-    a, b = session.frame().drop(columns="batch").sort_values("id"), other.frame().drop(columns="batch").sort_values("id")
+    a, b = (session.frame().drop(columns="batch").sort_values("id"),
+            other.frame().drop(columns="batch").sort_values("id"))
     pd.testing.assert_frame_equal(a.reset_index(drop=True), b.reset_index(drop=True), check_dtype=False)
     assert other.load(tmp_path/f"labels.{kind}") == 0
     session.change(int(a.id.iloc[0]), 1 - int(session.labels.get(int(a.id.iloc[0]), 0)))
@@ -306,17 +318,22 @@ def test_labels_out_and_in(tmp_path, session, kind):
     other.close()
 
 
-@pytest.mark.parametrize("rows, match", [([dict(text=TEXTS[0], label="rarer")], "rarer.*did you mean 'rare'"), ([dict(text="unknown", label="rare")], "not in the pool"),
-                                         ([dict(id=500, label="rare")], "no text 500"), ([dict(text=TEXTS[0])], "label"), ([dict(label="rare")], "text")])
+@pytest.mark.parametrize("rows, match", [([dict(text=TEXTS[0], label="rarer")], "rarer.*did you mean 'rare'"),
+                                         ([dict(text="unknown", label="rare")], "not in the pool"),
+                                         ([dict(id=500, label="rare")], "no text 500"),
+                                         ([dict(text=TEXTS[0])], "label"), ([dict(label="rare")], "text")])
 def test_wrong_tables_change_nothing(session, rows, match):
     before = session.labels
     with pytest.raises(ValueError, match=match): session.load(pd.DataFrame(rows))
     assert session.labels == before
 
 
-@pytest.mark.parametrize("rows, match", [([dict(text="a"), dict(text=None)], "missing or empty"), ([dict(text="a", label="x"), dict(text="a", label="y")], "two labels")])
+@pytest.mark.parametrize("rows, match", [([dict(text="a"), dict(text=None)], "missing or empty"),
+                                         ([dict(text="a", label="x"), dict(text="a", label="y")], "two labels")])
 def test_wrong_data_files(rows, match):
-    with pytest.raises(ValueError, match=match): from_frame(pd.DataFrame(rows).assign(label=[r.get("label") for r in rows]), label="label", classes=["x", "y"], minority="y")
+    with pytest.raises(ValueError, match=match):
+        from_frame(pd.DataFrame(rows).assign(label=[r.get("label") for r in rows]), label="label",
+                   classes=["x", "y"], minority="y")
 
 
 def test_a_session_belongs_to_its_pool(session, tmp_path):
@@ -324,7 +341,8 @@ def test_a_session_belongs_to_its_pool(session, tmp_path):
     with pytest.raises(ValueError, match="another task"): Session(parts(), other, session.folder)
     label(session, 1)  # and the open session goes on
     with pytest.raises(ValueError, match="query_size"): begin(tmp_path/"x", query_size=0)
-    with pytest.raises(ValueError, match="119 texts"): Session(parts(), Task("toy", TEXTS[1:], np.full(119, -1), ("other", "rare"), (1,)), tmp_path/"x")
+    with pytest.raises(ValueError, match="119 texts"):
+        Session(parts(), Task("toy", TEXTS[1:], np.full(119, -1), ("other", "rare"), (1,)), tmp_path/"x")
     assert not (tmp_path/"x").exists()
 
 
@@ -345,7 +363,8 @@ def test_labels_told_elsewhere_are_not_lost_silently(tmp_path):
 def test_nothing_left(tmp_path):
     s = Session(parts(filter="none"), task(), tmp_path/"s", query_size=50)
     label(s, 120)
-    assert s.wait() is None and not s.answer(1) and s.view()["message"] == "Nothing left to ask: every text has an answer."
+    assert s.wait() is None and not s.answer(1)
+    assert s.view()["message"] == "Nothing left to ask: every text has an answer."
     s.undo()
     assert s.wait() is not None
     s.close()
@@ -353,7 +372,9 @@ def test_nothing_left(tmp_path):
 
 def test_empty_subpool_is_said(tmp_path):
     "AnchorAL with one neighbour can run dry before the pool does."
-    al = ActiveLearner(ExactIndex(VECTORS), VECTORS, Head(2, (1,)), lambda state, rng: make_filter("none")(state, rng).__class__(np.empty(0, np.int64)), make_strategy("entropy"), 2, (1,))
+    al = ActiveLearner(ExactIndex(VECTORS), VECTORS, Head(2, (1,)),
+                       lambda state, rng: make_filter("none")(state, rng).__class__(np.empty(0, np.int64)),
+                       make_strategy("entropy"), 2, (1,))
     known = np.full(120, -1)
     known[:60] = TRUTH[:60]
     s = Session(al, task(known), tmp_path/"s")
@@ -378,7 +399,9 @@ def test_messages_from_the_page(session):
     sent, i = [], session.wait()
     seq = session.view()["seq"]
     hear(session, dict(do="answer", id=i, label=1, seq=seq), sent.append, lambda: None)
-    for m in (dict(do="answer", id=i, label=0, seq=seq), dict(do="answer", label="<b>"), dict(do="nonsense"), dict(), dict(do="undo", seq=seq)): hear(session, m, sent.append, lambda: None)
+    for m in (dict(do="answer", id=i, label=0, seq=seq), dict(do="answer", label="<b>"), dict(do="nonsense"), dict(),
+              dict(do="undo", seq=seq)):
+        hear(session, m, sent.append, lambda: None)
     assert session.labels == {i: 1} and [m["do"] for m in sent].count("heard") == 6
 
 
@@ -412,7 +435,8 @@ def test_find(session):
     session.look_at([7])
     label(session, 1)
     assert 7 not in session.find(like=5, k=120).id.tolist() and session.frame().by.iloc[-1] == "found"
-    for kw, match in [(dict(), "one of the two"), (dict(words="a", like=3), "one of the two"), (dict(like=120), "no text 120")]:
+    for kw, match in [(dict(), "one of the two"), (dict(words="a", like=3), "one of the two"),
+                      (dict(like=120), "no text 120")]:
         with pytest.raises(ValueError, match=match): session.find(**kw)
 
 
@@ -420,7 +444,8 @@ def test_predict(tmp_path, session):
     with pytest.raises(ValueError, match="no text is labelled"): session.predict()
     label(session, 30)
     scores = session.predict(tmp_path/"scores.csv", batch=7)
-    assert (tmp_path/"scores.csv").read_text().count("\n") == 121 and np.allclose(pd.read_csv(tmp_path/"scores.csv").score, scores.score)
+    assert (tmp_path/"scores.csv").read_text().count("\n") == 121
+    assert np.allclose(pd.read_csv(tmp_path/"scores.csv").score, scores.score)
     ids = sorted(session.labels)
     head = Head(2, (1,)).fit(VECTORS[ids], np.array([session.labels[i] for i in ids]))
     assert np.allclose(scores.p_rare, head.outputs(VECTORS).probs[:, 1], atol=1e-6)
@@ -441,7 +466,8 @@ def test_strata_and_sample():
     rng = np.random.default_rng(0)
     scores = np.r_[rng.uniform(.5, 1, 20), rng.beta(.3, 10, 980)]
     s = strata(scores)
-    assert ((s == 0) == (scores >= .5)).all() and all(scores[s == h].min() >= scores[s == h + 1].max() for h in range(3))
+    assert ((s == 0) == (scores >= .5)).all()
+    assert all(scores[s == h].min() >= scores[s == h + 1].max() for h in range(3))
     for n in (1, 4, 50, 1000, 2000):
         d = draw_audit(scores, np.arange(1000), n, rng)
         assert d.id.is_unique and (len(d) == min(n, 1000) or n < 4) and (s[d.id] == d.stratum).all()
@@ -449,14 +475,16 @@ def test_strata_and_sample():
     truth = rng.random(1000) < scores
     e = estimate(whole.assign(rare=truth[whole.id]))
     want = [truth.mean(), truth[s == 0].mean(), truth[s == 0].sum() / truth.sum()]
-    assert np.allclose(e.estimate, want) and np.allclose(e.low, want) and np.allclose(e.high, want)  # a census leaves no doubt
+    # a census leaves no doubt
+    assert np.allclose(e.estimate, want) and np.allclose(e.low, want) and np.allclose(e.high, want)
 
 
 def test_intervals_hold_what_they_promise():
     rng = np.random.default_rng(1)
     scores = rng.beta(.2, 5, 4000)
     truth = rng.random(4000) < scores ** 1.5  # a model that is over-confident
-    want = dict(prevalence=truth.mean(), precision=truth[scores >= .5].mean(), recall=truth[scores >= .5].sum() / truth.sum())
+    want = dict(prevalence=truth.mean(), precision=truth[scores >= .5].mean(),
+                recall=truth[scores >= .5].sum() / truth.sum())
     inside = []
     for s in range(80):
         d = draw_audit(scores, np.arange(4000), 120, np.random.default_rng(s))
@@ -483,5 +511,6 @@ def test_the_session_needs_no_extra():
     "Importing it brings in neither the widget nor the keyword search."
     import subprocess
     import sys
-    code = "import sys, anchoral.annotate, anchoral.explore; print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])"
+    code = ("import sys, anchoral.annotate, anchoral.explore; print([m for m in ('anywidget', 'bm25s', 'sklearn', "
+            "'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

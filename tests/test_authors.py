@@ -20,14 +20,16 @@ def test_curve_has_the_areas(scores):
     back = curve(areas)
     assert ((back >= 0) & (back <= 1)).all()
     np.testing.assert_allclose(np.r_[0, np.cumsum((back[1:] + back[:-1]) / 2)], areas, atol=1e-9)
-    np.testing.assert_allclose(np.abs(back - f), np.abs(back[0] - f[0]), atol=1e-9)  # one unknown number, its sign alternating
+    # one unknown number, its sign alternating
+    np.testing.assert_allclose(np.abs(back - f), np.abs(back[0] - f[0]), atol=1e-9)
 
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory):
     d = tmp_path_factory.mktemp("export")
     to_authors(load_results("quick").query("variant in ['anchoral', 'seals', 'randsub', 'none', 'random']"), d)
-    pd.DataFrame(dict(uid=range(SPLIT), text="", labels=0)).assign(target_ind=[[246]] * SPLIT).to_parquet(d/"train.parquet")
+    (pd.DataFrame(dict(uid=range(SPLIT), text="",
+                       labels=0)).assign(target_ind=[[246]] * SPLIT).to_parquet(d/"train.parquet"))
     return d
 
 
@@ -45,8 +47,10 @@ def test_missing_file_and_column(export, tmp_path, file):
 
 def test_unknown_name(export, tmp_path):
     for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
-    pd.read_csv(export/"hparams.tsv", sep="\t").replace("amazon-agri", "amazon-agry").to_csv(tmp_path/"hparams.tsv", sep="\t", index=False)
-    with pytest.raises(ValueError, match="unknown data set of the authors 'amazon-agry'; did you mean 'amazon-agri'"): authors_runs(tmp_path, {})
+    pd.read_csv(export/"hparams.tsv", sep="\t").replace("amazon-agri", "amazon-agry").to_csv(tmp_path/"hparams.tsv",
+            sep="\t", index=False)
+    with pytest.raises(ValueError, match="unknown data set of the authors 'amazon-agry'; did you mean 'amazon-agri'"):
+        authors_runs(tmp_path, {})
 
 
 def test_a_run_without_subpools(export, tmp_path):
@@ -55,13 +59,15 @@ def test_a_run_without_subpools(export, tmp_path):
     name = s.filename.iloc[0]
     s[s.filename != name].to_parquet(tmp_path/"subpool_ids.parquet")
     df = authors_runs(tmp_path, {})
-    assert df[df.run == name].subpool.isna().all() and df[df.run != name].groupby("run").subpool.count().gt(0).all() and df.run.nunique() == 20
+    assert df[df.run == name].subpool.isna().all() and df[df.run != name].groupby("run").subpool.count().gt(0).all()
+    assert df.run.nunique() == 20
 
 
 def test_one_command_then_their_figures(export, tmp_path):
     env = os.environ | dict(ANCHORAL_RESULTS=str(tmp_path), ANCHORAL_FIGURES=str(tmp_path/"figures"))
     code = "import sys; from anchoral.cli import main; sys.exit(main(sys.argv[1:]))"
-    def cli(*words): return subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True)
+    def cli(*words):
+        return subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True)
     done = cli("authors", str(export), "--corpus", f"amazon-agri={export}")
     assert done.returncode == 0 and "20 runs" in done.stdout, done.stderr
     done = cli("render", "--profile", "authors", "--pages", "fig2", "fig3", "fig4")

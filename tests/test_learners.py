@@ -49,14 +49,17 @@ def test_signatures(name):
     def names(f): return list(inspect.signature(f).parameters)[1:]
     kind = LEARNERS[name]
     assert names(kind.fit) == ["x", "y", "init_seed", "rng"] and names(kind.outputs) == ["x", "ids"]
-    assert names(kind.prepare) == ["texts", "fit_on"] and names(kind.predict)[0] == "texts" and names(kind.save) == ["folder"]
+    assert names(kind.prepare) == ["texts", "fit_on"] and names(kind.predict)[0] == "texts"
+    assert names(kind.save) == ["folder"]
     assert list(inspect.signature(kind).parameters)[:2] == ["n_classes", "minority"]
 
 
 def test_import_is_light():
     """Nothing heavy is loaded before it is used."""
-    code = "import sys, anchoral.learners; print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = ("import sys, anchoral.learners; print([m for m in ('torch', 'transformers', 'sentence_transformers') if "
+            "m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True).stdout.strip() == "[]"
 
 
 def test_without_torch(tmp_path):
@@ -78,8 +81,10 @@ except ImportError as e: print(e)
     assert done.stdout == 'FineTune needs torch and transformers: pip install "anchoral[torch]"\n', done.stderr
 
 
-@pytest.mark.parametrize("y, says", [([0, 0, 0], "every label is class 0"), ([0, 1, 3], "label 3"), ([0, 1, -1], "label -1"),
-                                     ([0., 1., 1.], "integers"), ([0, 1], "one label per row"), ([], "one label per row")])
+@pytest.mark.parametrize("y, says", [([0, 0, 0], "every label is class 0"), ([0, 1, 3], "label 3"),
+                                     ([0, 1, -1], "label -1"),
+                                     ([0., 1., 1.], "integers"), ([0, 1], "one label per row"),
+                                     ([], "one label per row")])
 def test_labels(y, says):
     with pytest.raises(ValueError, match=says): check_labels(np.zeros((3, 2)), y, 3)
 
@@ -194,7 +199,8 @@ def test_save_refuses(tmp_path):
     with pytest.raises(ValueError, match="call fit first"): Head(3).outputs(np.zeros((1, 5)))
 
 
-@pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(n_classes=0), dict(n_classes=2.5), dict(minority=(3,)), dict(minority=(-1,)),
+@pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(n_classes=0), dict(n_classes=2.5), dict(minority=(3,)),
+                                   dict(minority=(-1,)),
                                    dict(C=0), dict(C=float("nan")), dict(max_tokens=0), dict(encoder="minilmm")])
 def test_head_parameters(wrong):
     name = next(iter(wrong))
@@ -221,12 +227,14 @@ def test_schedule(n, batch_size, epochs, min_steps):
     assert e >= epochs and e * steps >= min_steps and (e == epochs or (e - 1) * steps < min_steps)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30), st.sets(st.integers(0, 3), min_size=1))
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30),
+       st.sets(st.integers(0, 3), min_size=1))
 def test_f1(pairs, classes):
     from sklearn.metrics import f1_score
     y, pred = np.array(pairs).T
     classes = sorted(classes)
-    assert np.allclose(f1_per_class(y, pred, 4)[classes], f1_score(y, pred, labels=classes, average=None, zero_division=0))
+    assert np.allclose(f1_per_class(y, pred, 4)[classes],
+                       f1_score(y, pred, labels=classes, average=None, zero_division=0))
 
 
 # ---------------------------------------------------------------- FineTune
@@ -244,7 +252,8 @@ TEXTS, LABELS = tiny.toy_texts(60, seed=1)
 
 def quick(model, **more):
     """A few steps of training, enough to move every weight."""
-    return FineTune(**{**dict(n_classes=3, minority=(2,), model=model, lr=1e-3, batch_size=8, epochs=2, min_steps=0, device="cpu"), **more})
+    return FineTune(**{**dict(n_classes=3, minority=(2,), model=model, lr=1e-3, batch_size=8, epochs=2, min_steps=0,
+                              device="cpu"), **more})
 
 
 def state(learner): return {k: v.clone() for k, v in learner.net.state_dict().items()}
@@ -361,7 +370,8 @@ def test_leaves_no_trace(models):
     """Training does not move torch's generator, its settings or what transformers prints."""
     import torch
     from transformers.utils import logging
-    def now(): return torch.get_rng_state().sum().item(), torch.are_deterministic_algorithms_enabled(), logging.get_verbosity()
+    def now():
+        return torch.get_rng_state().sum().item(), torch.are_deterministic_algorithms_enabled(), logging.get_verbosity()
     before, ft = now(), quick(models["bert"])
     ft.fit(ft.prepare(TEXTS)[:24], LABELS[:24], 0, np.random.default_rng(0))
     assert now() == before
@@ -443,7 +453,8 @@ def test_empty_outputs(models):
 def test_trouble(models, tmp_path):
     ft = quick(models["bert"])
     with pytest.raises(ValueError, match="call fit first"): ft.predict(["gold"])
-    with pytest.raises(ValueError, match="every label is class 1"): ft.fit(ft.prepare(TEXTS[:3]), [1, 1, 1], 0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="every label is class 1"):
+        ft.fit(ft.prepare(TEXTS[:3]), [1, 1, 1], 0, np.random.default_rng(0))
     with pytest.raises(ValueError, match="smaller lr"):
         quick(models["bert"], lr=1e30).fit(ft.prepare(TEXTS), LABELS, 0, np.random.default_rng(0))
     (tmp_path / "none").mkdir()
@@ -472,9 +483,12 @@ def test_no_pickles(models, tmp_path):
 
 
 @needs_torch
-@pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(minority=(3,)), dict(lr=0), dict(lr=-1), dict(lr=float("nan")), dict(epochs=0),
-                                   dict(batch_size=0), dict(max_tokens=0), dict(patience=0), dict(layers=0), dict(min_steps=-1),
-                                   dict(device="gpu"), dict(device="cuda:99"), dict(model="bert_base"), dict(model="./no/such/folder")])
+@pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(minority=(3,)), dict(lr=0), dict(lr=-1),
+                                   dict(lr=float("nan")), dict(epochs=0),
+                                   dict(batch_size=0), dict(max_tokens=0), dict(patience=0), dict(layers=0),
+                                   dict(min_steps=-1),
+                                   dict(device="gpu"), dict(device="cuda:99"), dict(model="bert_base"),
+                                   dict(model="./no/such/folder")])
 def test_finetune_parameters(wrong):
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=name): FineTune(**{"n_classes": 3, **wrong})

@@ -39,7 +39,8 @@ def database(tmp_path_factory):
 @pytest.mark.parametrize("name", ["anchoral", "seals"])
 def test_a_whole_simulation(tmp_path, database, name):
     "Every subpool of a run on milvus-lite is the one that exact search gives in the same state."
-    c = make_config(task="reuters-agri", encoder="lsa", index="milvus", filter=name, budget=250, keep_subpools=True, filter_seed=3)
+    c = make_config(task="reuters-agri", encoder="lsa", index="milvus", filter=name, budget=250,
+                    keep_subpools=True, filter_seed=3)
     rounds = run(c, tmp_path/"run")
     assert rounds[-1]["end"] == "budget of 250 annotations reached" and database.exists()
     task, index, *_ = prepare(c)
@@ -94,7 +95,8 @@ def test_an_insertion_that_is_cut_off_goes_on(tmp_path):
     seen = []
     client.insert = lambda name, rows: (seen.append(rows[0]["id"]), insert(name, rows))
     fill_collection(client, "pool", vectors, 16, 100, block=100)
-    assert seen == [300, 400, 500, 600, 700, 800, 900] and count(client, "pool") == 1000  # 200 was replaced, not added to
+    # 200 was replaced, not added to
+    assert seen == [300, 400, 500, 600, 700, 800, 900] and count(client, "pool") == 1000
     fill_collection(client, "pool", vectors, 16, 100, block=100)
     assert len(seen) == 7
     hits = client.search("pool", data=list(vectors[[5, 210, 250, 999]]), limit=1)
@@ -120,7 +122,8 @@ def test_opened_again(tmp_path, monkeypatch):
 def test_what_it_says_when_it_cannot(tmp_path):
     with pytest.raises(OSError, match="no Milvus at 'http://127.0.0.1:1'"): connect_milvus("http://127.0.0.1:1")
     client = connect_milvus(str(tmp_path/"pool.db"))
-    code = f"from anchoral.index import connect_milvus\ntry: connect_milvus({str(tmp_path/'pool.db')!r})\nexcept OSError as e: print(e)"
+    code = (f"from anchoral.index import connect_milvus\ntry: connect_milvus({str(tmp_path/'pool.db')!r})\nexcept "
+            "OSError as e: print(e)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "no Milvus at" in said.stdout, said
     client.close()

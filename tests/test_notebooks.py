@@ -41,23 +41,28 @@ def test_title_and_subtitle(path):
 def test_exported_cells_are_short(path):
     for cell in exported(path):
         lines = cell.rstrip().splitlines()
-        names = {n.name for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.ClassDef)} | {t.id for n in ast.parse(cell).body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+        names = {n.name for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.ClassDef)} | {t.id
+                for n in ast.parse(cell).body if isinstance(n, ast.Assign) for t in n.targets
+                if isinstance(t, ast.Name)}
         assert len(lines) <= 30 or names & DATA_CELLS, f"{path.name}: {len(lines)} lines from {lines[1]!r}"
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
 def test_imports_come_from_lower_numbers(path):
-    order = {re.search(r"#\| default_exp (\w+)", "\n".join(c.source for c in source(p)))[1]: i for i, p in enumerate(LIBRARY)}
+    order = {re.search(r"#\| default_exp (\w+)", "\n".join(c.source for c in source(p)))[1]: i
+             for i, p in enumerate(LIBRARY)}
     me = LIBRARY.index(path)
     for cell in exported(path):
-        for name in re.findall(r"from anchoral\.(\w+) import", cell): assert order[name] < me, f"{path.name} imports {name}"
+        for name in re.findall(r"from anchoral\.(\w+) import", cell):
+            assert order[name] < me, f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
 def test_public_functions_have_docstrings(path):
     for cell in exported(path):
         for node in ast.parse(cell).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith(("_", "cmd_")): assert ast.get_docstring(node), f"{path.name}: {node.name}"
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith(("_", "cmd_")):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda p: p.stem)
@@ -66,7 +71,8 @@ def test_outputs_are_stable(path):
     for c in source(path):
         for o in c.get("outputs", []):
             assert o.output_type != "error" and o.get("name") != "stderr", f"{path.name}: {json.dumps(o)[:300]}"
-            text = o.get("text", "") or "".join(o.get("data", {}).get(k, "") for k in ("text/plain", "text/html", "text/markdown"))
+            text = o.get("text", "") or "".join(o.get("data", {}).get(k, "")
+                                                for k in ("text/plain", "text/html", "text/markdown"))
             assert not re.search(r"0x[0-9a-f]{6,}|/root/|/home/|/tmp/", text), f"{path.name}: {text[:300]}"
 
 
@@ -78,7 +84,8 @@ def test_one_parameters_cell(path):
 
 def test_papermill_runs_a_cell(tmp_path):
     "The executed copy holds the parameters it really used, the run folders what they make."
-    configs = [dict(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2, n_neighbours=5, data_seed=s) for s in (3, 4)]
+    configs = [dict(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2, n_neighbours=5,
+                    data_seed=s) for s in (3, 4)]
     assert papermill(PAPERMILL[0], tmp_path/"out.ipynb", dict(configs=configs, runs=str(tmp_path/"runs"))) == ""
     done = nbformat.read(tmp_path/"out.ipynb", 4)
     assert done.metadata.papermill.parameters.configs == configs
@@ -89,7 +96,8 @@ def test_papermill_runs_a_cell(tmp_path):
 
 
 def test_papermill_says_what_failed(tmp_path):
-    error = papermill(PAPERMILL[0], tmp_path/"out.ipynb", dict(configs=[dict(task="reuters-agriculture")], runs=str(tmp_path)))
+    error = papermill(PAPERMILL[0], tmp_path/"out.ipynb",
+                      dict(configs=[dict(task="reuters-agriculture")], runs=str(tmp_path)))
     assert "unknown task 'reuters-agriculture'; did you mean 'reuters-agri'?" in error
 
 
@@ -104,24 +112,30 @@ def test_executed_notebooks_hold_no_texts(tmp_path):
 def test_pages_render_from_committed_results(tmp_path, monkeypatch):
     "All figures and tables, without torch; tables equal the committed ones to the byte."
     monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
-    code = "import sys, time; start = time.time(); from anchoral.cli import main; code = main(['render']); sys.exit(code or (time.time() - start > 60))"
+    code = ("import sys, time; start = time.time(); from anchoral.cli import main; code = main(['render']); "
+            "sys.exit(code or (time.time() - start > 60))")
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, cwd=ROOT).returncode == 0
     for name in ("fig2-quick", "fig3-quick", "fig4-quick"):
         for kind in ("pdf", "png"): assert (tmp_path/f"{name}.{kind}").stat().st_size > 5000
     for name in ("table2-quick", "table3-quick"):
-        for kind in ("csv", "tex", "html"): assert (tmp_path/f"{name}.{kind}").read_text() == (ROOT/f"figures/{name}.{kind}").read_text(), f"figures/{name}.{kind} is not what the results give: make figures"
+        for kind in ("csv", "tex", "html"):
+            file = f"{name}.{kind}"
+            same = (tmp_path/file).read_text() == (ROOT/"figures"/file).read_text()
+            assert same, f"figures/{file} is not what the results give: make figures"
 
 
 def shown(path):
     "What a page says: the text of its outputs."
-    return [o.get("text", "") or o.get("data", {}).get("text/html") or o.get("data", {}).get("text/markdown") or "" for c in source(path) for o in c.get("outputs", [])]
+    return [o.get("text", "") or o.get("data", {}).get("text/html") or o.get("data", {}).get("text/markdown")
+            or "" for c in source(path) for o in c.get("outputs", [])]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_pages_show_the_committed_results(path, tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
     assert papermill(path, tmp_path/path.name, dict(profile="quick")) == ""
-    assert shown(tmp_path/path.name) == shown(path), f"{path.name} shows other results than results/quick.parquet: make notebooks"
+    same = shown(tmp_path/path.name) == shown(path)
+    assert same, f"{path.name} shows other results than results/quick.parquet: make notebooks"
 
 
 def test_results_are_complete():
@@ -130,16 +144,20 @@ def test_results_are_complete():
     from anchoral.results import run_id
     for path in sorted((ROOT/"results").glob("*-ids.parquet")):
         name = path.stem.removesuffix("-ids")
-        df, ids, about = pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path), json.loads((ROOT/f"results/{name}.json").read_text())
+        df, ids, about = (pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path),
+                          json.loads((ROOT/f"results/{name}.json").read_text()))
         want = {run_id(c) for configs in cells(PROFILES[name]).values() for c in configs}
-        assert set(df.run) == set(ids.run) == set(about["configs"]) and set(df.run) <= want and (set(df.run) == want or about.get("partial"))
+        assert set(df.run) == set(ids.run) == set(about["configs"])
+        assert set(df.run) <= want and (set(df.run) == want or about.get("partial"))
         assert all(run_id(make_config(**c)) == r for r, c in about["configs"].items())
         last = df.sort_values("iteration").groupby("run").tail(1).set_index("run")
         labelled = ids.groupby("run", observed=True).id.agg(["size", "nunique"])
         assert (last.end != "").all() and (labelled["size"] == labelled["nunique"]).all()
-        assert (labelled["size"] == last.n_labelled.reindex(labelled.index)).all() and (last.n_labelled <= last.budget).all()
+        assert (labelled["size"] == last.n_labelled.reindex(labelled.index)).all()
+        assert (last.n_labelled <= last.budget).all()
         asks = df[df.subpool.notna()]
-        assert (asks.subpool_minority <= asks.minority_total - asks.minority_labelled).all() and (asks.subpool <= asks.pool - asks.n_labelled).all()
+        assert (asks.subpool_minority <= asks.minority_total - asks.minority_labelled).all()
+        assert (asks.subpool <= asks.pool - asks.n_labelled).all()
         anchoral = asks[(asks["filter"] == "anchoral")]
         classes = df.filter(regex=r"^f1_\d$").notna().sum(axis=1).reindex(anchoral.index)
         bound = (anchoral.n_anchors * anchoral.n_neighbours * classes).clip(upper=anchoral.max_subpool)

@@ -1,4 +1,5 @@
-"The paper's own grid: exactly the cells the paper prints, and one iteration of a cell per architecture on data of the hub's schema."
+"""The paper's own grid: exactly the cells the paper prints,
+and one iteration of a cell per architecture on data of the hub's schema."""
 import dataclasses
 from functools import partial
 
@@ -11,7 +12,8 @@ from anchoral.data import TASKS
 from anchoral.grid import PROFILES, cells, cost
 from anchoral.results import _task, run
 
-MODEL = {"BERT-base": "bert-base", "BERT-tiny": "bert-tiny", "ALBERT-base": "albert", "DeBERTa-base": "deberta", "GPT-2": "gpt2", "T5-base": "t5"}
+MODEL = {"BERT-base": "bert-base", "BERT-tiny": "bert-tiny", "ALBERT-base": "albert", "DeBERTa-base": "deberta",
+         "GPT-2": "gpt2", "T5-base": "t5"}
 CELLS = cells(PROFILES["paper"])
 
 
@@ -23,7 +25,8 @@ def test_cells_are_those_of_the_tables():
     two, three, five = (pd.read_csv(HOME/f"table{i}.csv") for i in (2, 3, 5))
     headline = ("kmeans++", "kmeans++", 10, 50)
     want = {(r.dataset, MODEL[r.model], r.strategy, r.filter, *headline) for t in (two, five) for r in t.itertuples()}
-    want |= {("amazon-agri", "bert-base", "entropy", r.filter, r.gamma_maj, r.gamma_min, int(r.n_anchors), int(r.n_neighbours)) if r.filter == "anchoral"
+    want |= {("amazon-agri", "bert-base", "entropy", r.filter, r.gamma_maj, r.gamma_min, int(r.n_anchors),
+              int(r.n_neighbours)) if r.filter == "anchoral"
              else ("amazon-agri", "bert-base", "entropy", r.filter, *headline) for r in three.itertuples()}
     got = [key(c[0]) for c in CELLS.values()]
     assert len(got) == len(set(got)) and set(got) == want
@@ -33,14 +36,17 @@ def test_undecided_rows_are_listed_and_not_run():
     left = pd.read_csv(HOME/"undecided.csv")
     assert len(left) == 4 and left.reason.str.len().gt(20).all()
     known = left.dropna(subset=["model", "strategy"])
-    assert not {(r.dataset, MODEL[r.model], r.strategy, r.filter) for r in known.itertuples()} & {key(c[0])[:4] for c in CELLS.values()}
+    assert not {(r.dataset, MODEL[r.model], r.strategy, r.filter)
+                for r in known.itertuples()} & {key(c[0])[:4] for c in CELLS.values()}
 
 
 def test_runs_are_the_paper_s():
     for configs in CELLS.values():
         assert len({(c.data_seed, c.model_seed, c.order_seed) for c in configs}) == len(configs) == 8
-        assert all((c.budget, c.seconds, c.query_size, c.max_subpool, c.subpool_size, c.index, c.encoder) == (5000, 6*3600, 25, 10_000, 10_000, "hnsw", "mpnet") for c in configs)
-    assert cost(PROFILES["paper"]) == f"{len(CELLS)} cells, {8*len(CELLS)} runs, up to {8*len(CELLS)*197:,} models trained, at most {8*len(CELLS)*6:,} hours of training, selection and testing"
+        assert all((c.budget, c.seconds, c.query_size, c.max_subpool, c.subpool_size, c.index, c.encoder) == (5000,
+                6*3600, 25, 10_000, 10_000, "hnsw", "mpnet") for c in configs)
+    assert (cost(PROFILES["paper"]) == f"{len(CELLS)} cells, {8*len(CELLS)} runs, up to {8*len(CELLS)*197:,} models "
+                                       f"trained, at most {8*len(CELLS)*6:,} hours of training, selection and testing")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,8 @@ def hub(tmp_path_factory):
         for split, n in (("train", 900), ("test", 60)):
             texts, y = tiny.toy_texts(n, seed=len(split))
             df = pd.DataFrame(dict(uid=range(n), text=[f"{t} {i}" for i, t in enumerate(texts)], labels=y))
-            if name == "amazon-agri": df["target_ind"] = [[246, 7] if c == 2 and rng.random() < .1 else [1, 7] for c in y]
+            if name == "amazon-agri":
+                df["target_ind"] = [[246, 7] if c == 2 and rng.random() < .1 else [1, 7] for c in y]
             df.to_parquet(home/name/f"{split}.parquet")
     return home
 
@@ -65,10 +72,13 @@ def test_one_iteration(model, hub, tmp_path, monkeypatch):
     from anchoral.learners import MODELS
     kind = model.removesuffix("-base").removesuffix("-tiny")
     monkeypatch.setitem(MODELS, model, (str(tiny.build(kind, tmp_path/"model")), None, MODELS[model][2]))
-    for name in ("amazon-agri", "agnews-bus"): monkeypatch.setitem(TASKS, name, partial(TASKS[name], source=str(hub/name)))
+    for name in ("amazon-agri", "agnews-bus"):
+        monkeypatch.setitem(TASKS, name, partial(TASKS[name], source=str(hub/name)))
     _task.cache_clear()
     config = [configs[0] for configs in CELLS.values() if configs[0].model == model][-1]
-    small = dataclasses.replace(config, budget=125, encoder="lsa", tokens=32, epochs=1, min_steps=4, n_neighbours=min(config.n_neighbours, 50))
+    small = dataclasses.replace(config, budget=125, encoder="lsa", tokens=32, epochs=1, min_steps=4,
+                                n_neighbours=min(config.n_neighbours, 50))
     first, last = run(small, tmp_path/"run")
-    assert first["n_labelled"] == 100 and len(first["query"]) == 25 and first["subpool"] >= 25 and last["end"] == "budget of 125 annotations reached"
+    assert first["n_labelled"] == 100 and len(first["query"]) == 25 and first["subpool"] >= 25
+    assert last["end"] == "budget of 125 annotations reached"
     _task.cache_clear()

@@ -14,17 +14,23 @@ HOME = Path(__file__).parents[1]/"results"/"paper"
 TEXT = dict.fromkeys(["text", "note", "how", "type", "gamma_maj", "gamma_min", "kind", "reason", "reading"], str)
 KEY = ["dataset", "model", "strategy", "filter", "scope", "measure"]
 SCHEMA = KEY + ["median", "iqr", "text", "note", "how", "dataset_label", "strategy_label", "filter_label"]
-LABELS = {"amazon-agri": "Amazon-Agri", "amazon-multi": "Amazon-Multi", "agnews-bus": "Agnews-Bus", "wikitoxic": "WikiToxic", "anchoral": "AnchorAL",
-          "randsub": "RandSub", "seals": "SEALS", "none": "No-Op", "entropy": "Entropy", "ft-bertkm": "FT-BERTKM", "badge": "BADGE", "random": "Random"}
+LABELS = {"amazon-agri": "Amazon-Agri", "amazon-multi": "Amazon-Multi", "agnews-bus": "Agnews-Bus",
+          "wikitoxic": "WikiToxic", "anchoral": "AnchorAL",
+          "randsub": "RandSub", "seals": "SEALS", "none": "No-Op", "entropy": "Entropy", "ft-bertkm": "FT-BERTKM",
+          "badge": "BADGE", "random": "Random"}
 FULL = {"anchoral", "none", "randsub", "seals"}
 BLOCK = "model decided by Table 2, by the Entropy rows beside it"
 MOVED = "label out of its column"
-HOW = {"as printed", "decided by Table 2", MOVED, f"{MOVED}; dataset restored from order", f"{MOVED}; dataset and model restored from order",
+HOW = {"as printed", "decided by Table 2", MOVED, f"{MOVED}; dataset restored from order",
+       f"{MOVED}; dataset and model restored from order",
        BLOCK, f"filter label restored from order; {BLOCK}"}
 ROWS = {  # rows of Table 5 that could be decided
-    ("agnews-bus", "ALBERT-base"): 3, ("agnews-bus", "BERT-base"): 10, ("agnews-bus", "DeBERTa-base"): 3, ("agnews-bus", "GPT-2"): 3,
-    ("agnews-bus", "T5-base"): 3, ("amazon-agri", "ALBERT-base"): 3, ("amazon-agri", "BERT-base"): 12, ("amazon-agri", "BERT-tiny"): 4,
-    ("amazon-agri", "DeBERTa-base"): 3, ("amazon-agri", "GPT-2"): 3, ("amazon-agri", "T5-base"): 3, ("amazon-multi", "BERT-base"): 13,
+    ("agnews-bus", "ALBERT-base"): 3, ("agnews-bus", "BERT-base"): 10, ("agnews-bus", "DeBERTa-base"): 3,
+    ("agnews-bus", "GPT-2"): 3,
+    ("agnews-bus", "T5-base"): 3, ("amazon-agri", "ALBERT-base"): 3, ("amazon-agri", "BERT-base"): 12,
+    ("amazon-agri", "BERT-tiny"): 4,
+    ("amazon-agri", "DeBERTa-base"): 3, ("amazon-agri", "GPT-2"): 3, ("amazon-agri", "T5-base"): 3,
+    ("amazon-multi", "BERT-base"): 13,
     ("wikitoxic", "BERT-base"): 13}
 
 
@@ -32,7 +38,8 @@ def table(name):
     "One file; what a table leaves blank is an empty string in columns of words, NaN in columns of numbers."
     df = pd.read_csv(HOME/f"{name}.csv")
     words = [c for c in df if not pd.api.types.is_numeric_dtype(df[c]) or df[c].isna().all()]
-    return df.assign(**{c: pd.read_csv(HOME/f"{name}.csv", dtype=str, keep_default_na=False)[c] for c in {*words, *TEXT} & {*df}})
+    return df.assign(**{c: pd.read_csv(HOME/f"{name}.csv", dtype=str, keep_default_na=False)[c]
+                        for c in {*words, *TEXT} & {*df}})
 
 
 def by_row(df, column="median"):
@@ -70,8 +77,10 @@ T2, T5, LEFT = table("table2"), table("table5"), table("undecided")
 def test_schema(name):
     df = table(name)
     assert list(df) == SCHEMA and not df.duplicated(KEY).any()
-    assert set(df["dataset"]) == set(TABLE4) <= set(TASKS) and set(df["filter"]) == FULL <= set(FILTERS) and set(df["strategy"]) <= set(STRATEGIES)
-    assert set(df["scope"]) == {"overall", "matched"} and set(df["measure"]) == {"budget", "majority", "minority", "time"}
+    assert set(df["dataset"]) == set(TABLE4) <= set(TASKS) and set(df["filter"]) == FULL <= set(FILTERS)
+    assert set(df["strategy"]) <= set(STRATEGIES)
+    assert set(df["scope"]) == {"overall", "matched"}
+    assert set(df["measure"]) == {"budget", "majority", "minority", "time"}
     assert set(df["model"]) <= set(table("table1")["model"])
     for c in ("dataset", "strategy", "filter"): assert (df[c].map(LABELS) == df[f"{c}_label"]).all()
     own = df[df["text"] != "same as Overall"]
@@ -117,7 +126,8 @@ def test_same_as_overall():
 
 def test_table_3_is_of_another_budget():
     t = table("table3")
-    assert not t.duplicated(["row", "measure"]).any() and len(t) == 8 * 3 and (t["value"] == t["text"].astype(float)).all()
+    assert not t.duplicated(["row", "measure"]).any() and len(t) == 8 * 3
+    assert (t["value"] == t["text"].astype(float)).all()
     v = t.pivot(index="row", columns="measure", values="value")
     ours = T2.query("dataset == 'amazon-agri' and filter == 'anchoral'").set_index(["scope", "measure"])["median"]
     assert v.loc[1, "minority"] == 73.5 and (ours["overall", "minority"], ours["matched", "minority"]) == (78.1, 64.9)
@@ -126,8 +136,10 @@ def test_table_3_is_of_another_budget():
     assert v["minority"].idxmax() == 1 and v["minority"].idxmin() == 8
     first = t[t["row"] == 1].iloc[0]
     assert (first.gamma_maj, first.gamma_min, first.n_anchors, first.n_neighbours) == ("kmeans++", "kmeans++", 10, 50)
-    settings = t[t["filter"] == "anchoral"].drop_duplicates("row")[["gamma_maj", "gamma_min", "n_anchors", "n_neighbours"]]
-    assert len(settings.drop_duplicates()) == 7 and set(settings["n_neighbours"]) == {50, 500, 5000} and set(settings["n_anchors"]) == {10, 50, 100}
+    settings = t[t["filter"] == "anchoral"].drop_duplicates("row")[["gamma_maj", "gamma_min",
+            "n_anchors", "n_neighbours"]]
+    assert len(settings.drop_duplicates()) == 7 and set(settings["n_neighbours"]) == {50, 500, 5000}
+    assert set(settings["n_anchors"]) == {10, 50, 100}
 
 
 def test_table_4_adds_up():
@@ -144,7 +156,8 @@ def test_table_4_adds_up():
 
 def test_table_4_is_the_one_the_loaders_check():
     t = table("table4").query("`class` != 'total'").pivot(index=["dataset", "class"], columns="split", values="count")
-    assert {k: (r.test, r.train) for k, r in t.iterrows()} == {(d, c): n for d, cs in TABLE4.items() for c, n in cs.items()}
+    assert {k: (r.test, r.train) for k, r in t.iterrows()} == {(d, c): n for d, cs in TABLE4.items()
+            for c, n in cs.items()}
     assert set(AMAZON) < set(TABLE4["amazon-multi"])
 
 
@@ -212,20 +225,24 @@ def test_without_minority_the_majority_area_follows_from_table_4():
             areas = [t * always_majority(key[0]) for t in iterations(text.loc[key, "budget"], v.loc[key, "budget"])]
             assert any(abs(a - v.loc[key, "majority"]) <= .06 for a in areas), key
             seen.add(key[:2])
-    assert {("agnews-bus", "GPT-2"), ("amazon-agri", "GPT-2"), ("amazon-agri", "BERT-tiny"), ("amazon-agri", "T5-base")} == seen
+    assert {("agnews-bus", "GPT-2"), ("amazon-agri", "GPT-2"), ("amazon-agri", "BERT-tiny"),
+            ("amazon-agri", "T5-base")} == seen
 
 
 def test_6h_is_a_limit_of_the_whole_pool():
     time = T5[T5["measure"] == "time"]
     limit = time["text"] == "6h"
-    assert time.loc[limit, "median"].isna().all() and time.loc[~limit, "median"].notna().all() and (limit <= full_pool(time)).all()
+    assert time.loc[limit, "median"].isna().all() and time.loc[~limit, "median"].notna().all()
+    assert (limit <= full_pool(time)).all()
     measured = time[full_pool(time) & ~limit].drop_duplicates(KEY[:4])
-    assert [tuple(r) for r in measured[KEY[:4] + ["text"]].to_numpy()] == [("wikitoxic", "BERT-base", "ft-bertkm", "none", "198.2 ± 2.2")]
+    assert [tuple(r) for r in measured[KEY[:4] + ["text"]].to_numpy()] == [("wikitoxic", "BERT-base", "ft-bertkm",
+            "none", "198.2 ± 2.2")]
     assert not (T5.loc[T5["measure"] != "time", "text"] == "6h").any()
 
 
 def test_time_orders_the_filters():
-    "AnchorAL, RandSub, SEALS, No-Op: the rule by which missing filter labels were put back holds wherever labels were printed."
+    """AnchorAL, RandSub, SEALS, No-Op: the rule by which missing filter labels were put back holds wherever labels
+    were printed."""
     v = by_row(T5)["overall", "time"].unstack("filter").drop("random", level="strategy")
     assert (v["anchoral"] < v["randsub"]).all() and (v["randsub"].fillna(0) < v["seals"].fillna(np.inf)).all()
     assert (v["none"].dropna() > v["seals"].reindex(v["none"].dropna().index)).all()
@@ -239,5 +256,6 @@ def test_text_is_not_guessed_from_another_row():
 
 def test_rows_stand_in_alphabetical_order():
     "The rule by which missing labels were put back: whatever is sorted is sorted everywhere, put back or printed."
-    rows = [tuple(r) for r in T5.drop_duplicates(KEY[:4])[["dataset_label", "model", "strategy_label", "filter_label"]].to_numpy()]
+    rows = [tuple(r) for r in T5.drop_duplicates(KEY[:4])[["dataset_label", "model", "strategy_label",
+                                                           "filter_label"]].to_numpy()]
     assert rows == sorted(rows)

@@ -1,4 +1,5 @@
-"""Whole runs: the same twice, the same after SIGKILL, Ctrl-C and a full disk; HNSW against exact search; missing packages."""
+"""Whole runs: the same twice, the same after SIGKILL, Ctrl-C and a full disk; HNSW against exact search;
+missing packages."""
 import json
 import signal
 import subprocess
@@ -26,13 +27,16 @@ def finetune(tmp_path_factory):
     "A configuration of the fine-tuned learner that takes seconds: a tiny BERT with random weights."
     folder = tmp_path_factory.mktemp("tiny")/"bert"
     tiny.build("bert", folder)
-    return dict(task="reuters-agri", encoder="lsa", learner="finetune", model=str(folder), budget=150, epochs=1, min_steps=4, model_tokens=16,
+    return dict(task="reuters-agri", encoder="lsa", learner="finetune", model=str(folder), budget=150, epochs=1,
+                min_steps=4, model_tokens=16,
                 filter="anchoral", n_anchors=3, n_neighbours=10, strategy="badge")
 
 
 def spawn(config, folder, before=""):
-    code = f"import json, sys\nsys.path.insert(0, {str(HERE)!r})\nimport conftest\n{before}\nfrom anchoral.results import make_config, run\nrun(make_config(**json.loads(sys.argv[1])), sys.argv[2])"
-    return subprocess.Popen([sys.executable, "-c", code, json.dumps(config), str(folder)], stderr=subprocess.PIPE, text=True)
+    code = (f"import json, sys\nsys.path.insert(0, {str(HERE)!r})\nimport conftest\n{before}\nfrom anchoral.results "
+            "import make_config, run\nrun(make_config(**json.loads(sys.argv[1])), sys.argv[2])")
+    return subprocess.Popen([sys.executable, "-c", code, json.dumps(config), str(folder)],
+                            stderr=subprocess.PIPE, text=True)
 
 
 def interrupt(process, folder, lines, sig):
@@ -77,7 +81,8 @@ def test_sigkill_head(tmp_path, lines):
     p = spawn(config, tmp_path/"killed")
     interrupt(p, tmp_path/"killed", lines, signal.SIGKILL)
     assert p.returncode in (-signal.SIGKILL, 0)
-    assert without_clocks(run(make_config(**config), tmp_path/"killed")) == without_clocks(run(make_config(**config), tmp_path/"whole"))
+    assert without_clocks(run(make_config(**config), tmp_path/"killed")) == without_clocks(run(make_config(**config),
+            tmp_path/"whole"))
 
 
 @pytest.mark.parametrize("lines", [1, 2])
@@ -93,7 +98,8 @@ def test_sigkill_finetune(tmp_path, finetune, lines):
 def test_ctrl_c(tmp_path):
     "One line, exit code 130, and the same command goes on."
     words = [f"{k}={v}" for k, v in (HEAD | dict(budget=1500)).items()]
-    p = subprocess.Popen([str(Path(sys.executable).with_name("anchoral")), "run", *words, "--runs", str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([str(Path(sys.executable).with_name("anchoral")), "run", *words, "--runs", str(tmp_path)],
+                         stderr=subprocess.PIPE, text=True)
     folder = None
     while p.poll() is None and not folder:
         folder = next((f.parent for f in tmp_path.glob("single/*/rounds.jsonl")), None)
@@ -105,14 +111,17 @@ def test_ctrl_c(tmp_path):
 
 def test_full_disk(tmp_path):
     "A disk that fills up in the middle of a line loses that iteration and nothing else."
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))"
+    limit = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+             "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))")
     config = HEAD | dict(strategy="entropy")
     prepare(make_config(**config))  # embeddings are cached before the limit
-    p = spawn(config, tmp_path/"full", "import anchoral.results as r; r.prepare(r.make_config(**json.loads(sys.argv[1])))\n" + limit)
+    p = spawn(config, tmp_path/"full", "import anchoral.results as r; "
+                                       "r.prepare(r.make_config(**json.loads(sys.argv[1])))\n" + limit)
     err = p.communicate()[1]
     assert p.returncode == 1 and "OSError" in err and "File too large" in err
     assert 1 <= len(read_rounds(tmp_path/"full")) < 5
-    assert without_clocks(run(make_config(**config), tmp_path/"full")) == without_clocks(run(make_config(**config), tmp_path/"whole"))
+    assert without_clocks(run(make_config(**config), tmp_path/"full")) == without_clocks(run(make_config(**config),
+            tmp_path/"whole"))
 
 
 def test_locked(tmp_path):
@@ -130,9 +139,11 @@ def test_time_limit(tmp_path):
 
 def test_subpools_stay_bounded_and_seals_grows(tmp_path):
     "Figure 2 (a) as an inequality, on real text."
-    sizes = {f: [r["subpool"] for r in run(make_config(**HEAD | dict(filter=f, budget=300)), tmp_path/f)][:-1] for f in ("anchoral", "seals")}
+    sizes = {f: [r["subpool"] for r in run(make_config(**HEAD | dict(filter=f, budget=300)), tmp_path/f)][:-1]
+             for f in ("anchoral", "seals")}
     assert max(sizes["anchoral"]) <= 3 * 2 * 10
-    assert all(b >= a - 25 for a, b in zip(sizes["seals"], sizes["seals"][1:])) and sizes["seals"][-1] > 1.5 * sizes["seals"][0]
+    assert all(b >= a - 25 for a, b in zip(sizes["seals"], sizes["seals"][1:]))
+    assert sizes["seals"][-1] > 1.5 * sizes["seals"][0]
 
 
 def jaccard(a, b): return len(np.intersect1d(a, b)) / len(np.union1d(a, b))
@@ -143,7 +154,8 @@ def hnsw_against_exact(vectors, labels, history, minority):
     exact, hnsw, told, scores = ExactIndex(vectors), HNSWIndex(vectors), np.full(len(vectors), -1), []
     for t, ids in enumerate(history):
         told[ids] = labels[ids]
-        subpools = [anchoral(State(i, told, told >= 0, history[:t+1], minority), np.random.default_rng(t)).ids for i in (exact, hnsw)]
+        subpools = [anchoral(State(i, told, told >= 0, history[:t+1], minority), np.random.default_rng(t)).ids
+                    for i in (exact, hnsw)]
         scores.append(jaccard(*subpools))
     return np.mean(scores), hnsw
 
@@ -166,7 +178,8 @@ def test_hnsw_subpools_at_100_000():
     vectors, which = clustered(100_000, 64, clusters=200, seed=1, spread=.5)
     truth = (which >= 190).astype(int)
     rare, rest, rng = np.flatnonzero(truth), np.flatnonzero(truth == 0), np.random.default_rng(0)
-    history = [np.concatenate([rare[:5], rest[:95]])] + [np.concatenate([rng.choice(rare[5:], 10, False), rng.choice(rest[95:], 15, False)]) for _ in range(8)]
+    history = [np.concatenate([rare[:5], rest[:95]])] + [np.concatenate([rng.choice(rare[5:], 10, False),
+            rng.choice(rest[95:], 15, False)]) for _ in range(8)]
     seen = set()
     history = [np.array([i for i in h.tolist() if not (i in seen or seen.add(i))]) for h in history]
     assert hnsw_against_exact(vectors, truth, history, (1,))[0] >= .99
@@ -183,7 +196,8 @@ def test_crowded_query_is_answered_exactly():
     vectors, which = clustered(4000, 16, clusters=4, spread=.2, seed=2)
     exclude = which == which[0]
     exclude[0] = True
-    np.testing.assert_array_equal(HNSWIndex(vectors).neighbours([0], 30, exclude)[0], ExactIndex(vectors).neighbours([0], 30, exclude)[0])
+    np.testing.assert_array_equal(HNSWIndex(vectors).neighbours([0], 30, exclude)[0],
+                                  ExactIndex(vectors).neighbours([0], 30, exclude)[0])
 
 
 BLOCKED = """
@@ -193,7 +207,8 @@ class Without:
     def __init__(self, finder): self.finder = finder
     def __getattr__(self, name): return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] not in {"hnswlib", "torch", "transformers", "sentence_transformers"}: return self.finder.find_spec(name, path, target)
+        if name.split(".")[0] not in {"hnswlib", "torch", "transformers", "sentence_transformers"}: return \
+self.finder.find_spec(name, path, target)
 sys.meta_path[:] = [Without(f) for f in sys.meta_path]
 """
 
@@ -211,7 +226,8 @@ def test_without_hnswlib_and_torch(tmp_path):
         from anchoral.index import make_index
         from anchoral.learners import FineTune
         from anchoral.embeddings import encode
-        for f in (lambda: make_index(np.eye(4, dtype="float32"), "hnsw"), lambda: FineTune(n_classes=2), lambda: encode(["a text nobody has encoded"], "minilm")):
+        for f in (lambda: make_index(np.eye(4, dtype="float32"), "hnsw"), lambda: FineTune(n_classes=2), lambda: \
+encode(["a text nobody has encoded"], "minilm")):
             try: f()
             except ImportError as e: print(e)
             else: raise SystemExit("no error")
@@ -220,26 +236,33 @@ def test_without_hnswlib_and_torch(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.strip().splitlines()
-    assert len(lines) == 3 and 'pip install "anchoral[hnsw]"' in lines[0] and all('pip install "anchoral[torch]"' in line for line in lines[1:])
+    assert len(lines) == 3 and 'pip install "anchoral[hnsw]"' in lines[0]
+    assert all('pip install "anchoral[torch]"' in line for line in lines[1:])
 
 
 def test_a_saved_cell_again(tmp_path):
-    "One cell of a Reuters task, drawn by the commit's hash, run from nothing: on this machine's kind exactly the saved ids."
+    """One cell of a Reuters task, drawn by the commit's hash, run from nothing:
+    on this machine's kind exactly the saved ids."""
     import subprocess
 
     from anchoral.grid import PROFILES, cells, differs, drawn, verify
-    word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
-    of = {(p, name) for p in ("quick", "open") for name, configs in cells(PROFILES[p]).items() if configs[0].encoder == "minilm"} # one encoding serves them all
+    word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
+                          cwd=Path(__file__).parent).stdout.strip()
+    # one encoding serves them all
+    of = {(p, name) for p in ("quick", "open") for name, configs in cells(PROFILES[p]).items()
+          if configs[0].encoder == "minilm"}
     (profile, name), = drawn(sorted(of), 1, word)
     table = verify(profile, tmp_path, 1, word, [name])
     other = differs(profile, table.run)
-    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids" + (f"; other {other}" if other else ""))
+    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs "
+          "label the saved ids" + (f"; other {other}" if other else ""))
     assert len(table) == len(cells(PROFILES[profile])[name])
     if not other: assert (table.agree == table.of).all(), table.to_string()
 
 
 def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
-    "Only cells all of whose runs are saved, and only into an empty folder: else nothing would be run, or nothing compared."
+    """Only cells all of whose runs are saved, and only into an empty folder:
+    else nothing would be run, or nothing compared."""
     import pandas as pd
 
     from anchoral import grid

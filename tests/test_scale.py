@@ -29,7 +29,8 @@ def test_no_module_imports_an_optional_package():
 import importlib, sys, tempfile
 for m in {modules!r}: importlib.import_module(m)
 from anchoral.results import make_config, run
-with tempfile.TemporaryDirectory() as d: run(make_config(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2), d)
+with tempfile.TemporaryDirectory() as d: run(make_config(task="reuters-agri", encoder="lsa", budget=125, \
+n_anchors=2), d)
 from anchoral.cli import main
 main([])
 print(*[m for m in {OPTIONAL!r} if m in sys.modules], file=sys.stderr)
@@ -60,7 +61,8 @@ sys.modules[{package!r}] = None
 import numpy as np
 from anchoral.grid import PROFILES, run_on_cluster
 from anchoral.index import make_index
-try: run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1") if {package!r} == "distributed" else make_index(np.eye(4, dtype="float32"), "milvus")
+try: run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1") if {package!r} == "distributed" else \
+make_index(np.eye(4, dtype="float32"), "milvus")
 except ImportError as e: print(e)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -144,7 +146,8 @@ def test_kmeans_beats_sklearn():
     from sklearn.cluster import kmeans_plusplus as theirs
     from threadpoolctl import threadpool_limits
     x, seconds = clustered(2000, 384, clusters=100)[0], {"ours": [], "theirs": []}
-    calls = dict(ours=lambda r: kmeans_plusplus(x, 10, np.random.default_rng(r)), theirs=lambda r: theirs(x, 10, random_state=r))
+    calls = dict(ours=lambda r: kmeans_plusplus(x, 10, np.random.default_rng(r)),
+                 theirs=lambda r: theirs(x, 10, random_state=r))
     with threadpool_limits(1):
         for r in range(12):
             for name, f in calls.items():
@@ -160,12 +163,15 @@ def test_the_benchmark_runs(tmp_path):
     cells = [c for c in nbformat.read(page, 4).cells if "parameters" in c.metadata.get("tags", [])]
     assert len(cells) == 1
     old = dict(measure="before", system="", n=0, labelled=0, setting="", value=1, unit="s")
-    pd.DataFrame([old | dict(scale="tiny", part="seals"), old | dict(scale="full", part="seals"), old | dict(scale="tiny", part="encode")]).to_csv(tmp_path/"benchmarks.csv", index=False)
-    assert papermill(page, tmp_path/"out.ipynb", dict(out=str(tmp_path), parts=["kmeans", "select", "seals", "index"])) == ""
+    pd.DataFrame([old | dict(scale="tiny", part="seals"), old | dict(scale="full", part="seals"),
+                  old | dict(scale="tiny", part="encode")]).to_csv(tmp_path/"benchmarks.csv", index=False)
+    assert papermill(page, tmp_path/"out.ipynb",
+                     dict(out=str(tmp_path), parts=["kmeans", "select", "seals", "index"])) == ""
     df = pd.read_csv(tmp_path/"benchmarks.csv", keep_default_na=False)
     assert list(df[df.measure == "before"].scale + df[df.measure == "before"].part) == ["fullseals", "tinyencode"]
     new = df[df.measure != "before"]
-    assert set(new.part) == {"kmeans", "select", "seals", "index"} and (new.value > 0).all() and (new.scale == "tiny").all()
+    assert set(new.part) == {"kmeans", "select", "seals", "index"} and (new.value > 0).all()
+    assert (new.scale == "tiny").all()
     assert new[new.measure == "the same points"].value.eq(1).all() and new[new.measure == "recall"].value.ge(.9).all()
     assert json.loads((tmp_path/"benchmarks.json").read_text())["packages_compared"]["small-text"] == "1.4.1"
 

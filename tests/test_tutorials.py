@@ -1,4 +1,5 @@
-"""The tutorials: the exercises fail as shipped and pass solved, and every wrong answer people give is told what is wrong.
+"""The tutorials: the exercises fail as shipped and pass solved, and every wrong answer people give is told what is \
+wrong.
 
 That each tutorial runs from top to bottom is nbdev-test's part of `make test`.
 """
@@ -51,7 +52,8 @@ def shown(nb): return [o.data["text/plain"] for c in nb.cells if c.source.starts
 
 
 def test_committed_outputs_say_so():
-    assert all(s.startswith("✗") for s in shown(read("exercises"))) and all(s.startswith("✓") for s in shown(read("solutions")))
+    assert all(s.startswith("✗") for s in shown(read("exercises")))
+    assert all(s.startswith("✓") for s in shown(read("solutions")))
     assert len(shown(read("exercises"))) == len(shown(read("solutions"))) == len(PUZZLES)
 
 
@@ -59,15 +61,17 @@ def test_exercises_are_made_from_the_solutions():
     "One source: the committed exercises are what the solved notebook gives, and hold none of its answers."
     def cells(nb): return [(c.id, c.cell_type, c.source) for c in nb.cells]
     made, have = student(read("solutions")), read("exercises")
-    assert cells(made) == cells(have), "run anchoral.teaching.write_student on the solved notebook, and execute what it writes"
+    assert cells(made) == cells(have), "run anchoral.teaching.write_student on the solved notebook, and execute it"
     assert nbformat.writes(made) == nbformat.writes(student(read("solutions")))
     text = "\n".join(c.source for c in have.cells)
-    answers = re.findall(r"### BEGIN SOLUTION\n(.*?)\n *### END", "\n".join(c.source for c in read("solutions").cells), re.S)
+    answers = re.findall(r"### BEGIN SOLUTION\n(.*?)\n *### END",
+                         "\n".join(c.source for c in read("solutions").cells), re.S)
     assert len(answers) == len(PUZZLES) and not any(a in text for a in answers) and "SOLUTION" not in text
 
 
 def test_a_mark_without_its_partner_is_refused():
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_code_cell("### BEGIN SOLUTION\nx = 1")])
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T"),
+                                         nbformat.v4.new_code_cell("### BEGIN SOLUTION\nx = 1")])
     with pytest.raises(ValueError, match="without its partner"): student(nb)
 
 
@@ -122,8 +126,10 @@ def test_an_answer_cannot_change_the_question():
 
 def test_a_filter_is_held_to_the_contract():
     p = PUZZLES["nearest_filter"]
-    faults = {"labelled or skipped": lambda s, rng: Subpool(np.arange(20)), "must ascend": lambda s, rng: Subpool(p.right(s, rng).ids[::-1]),
-              "same seed": lambda s, rng: Subpool(np.sort(np.random.default_rng().choice(np.flatnonzero(~s.excluded), 3 if (~s.excluded).sum() > 3 else 0, replace=False)))}
+    faults = {"labelled or skipped": lambda s, rng: Subpool(np.arange(20)),
+              "must ascend": lambda s, rng: Subpool(p.right(s, rng).ids[::-1]),
+              "same seed": lambda s, rng: Subpool(np.sort(np.random.default_rng().choice(np.flatnonzero(~s.excluded),
+            3 if (~s.excluded).sum() > 3 else 0, replace=False)))}
     for message, fault in faults.items(): assert message in judge("f", p, fault).message
     assert "must return a Subpool" in judge("f", p, lambda s, rng: p.right(s, rng).ids).message
 
@@ -134,6 +140,8 @@ def test_a_page_to_share(name):
     cells = read(name).cells
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
     assert not re.search(r"torch|hnsw|minilm|finetune|sentence_transformers", code)
-    if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan"): assert any("redict" in c.source for c in cells if c.cell_type == "markdown")
+    if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan"):
+        assert any("redict" in c.source for c in cells if c.cell_type == "markdown")
     for c in cells:
-        for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M): assert re.search(r"§|Alg|App\.|caption", quote), f"{name}: {quote}"
+        for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M): assert re.search(r"§|Alg|App\.|caption",
+                quote), f"{name}: {quote}"

@@ -1,8 +1,10 @@
 """Tiny models with random weights: the six architectures of Table 1 and MPNet, each a local folder of a few kilobytes.
 
 A folder holds what the real one would: a configuration, `model.safetensors` of the bare encoder or decoder (so the
-classification head is new each time it is loaded, as with pretrained weights), and a tokeniser whose vocabulary is `WORDS`
-and the letters (the trainers of WordPiece and Unigram give another vocabulary in every process, so only BPE is trained).
+classification head is new each time it is loaded, as with pretrained weights), and a tokeniser whose vocabulary is \
+`WORDS`
+and the letters (the trainers of WordPiece and Unigram give another vocabulary in every process, so only BPE is \
+trained).
 """
 
 from pathlib import Path
@@ -61,7 +63,8 @@ def tokenizer(kind):
     if kind != "gpt2":
         first, last = m.get("cls_token"), m.get("sep_token") or m["eos_token"]
         pairs = [(s, t.token_to_id(s)) for s in (first, last) if s]
-        t.post_processor = processors.TemplateProcessing(single=f"{first or ''} $A {last}".strip(), special_tokens=pairs)
+        t.post_processor = processors.TemplateProcessing(single=f"{first or ''} $A {last}".strip(),
+                                                         special_tokens=pairs)
     return PreTrainedTokenizerFast(tokenizer_object=t, model_max_length=32, **m)
 
 

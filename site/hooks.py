@@ -99,7 +99,7 @@ def page(notebook, files):
         source = text(c["source"])
         if c["cell_type"] == "markdown":
             heading = (re.findall(r"^#+\s+(.+)", source, re.M) or [heading])[-1]
-            out.append(links(source, notebook).replace("<!-- figure1 -->", "\x03"))
+            out.append(links(source, notebook))
         if c["cell_type"] != "code": continue
         shown = "\n".join(line for line in source.splitlines() if not re.match(r"#\||%", line)).strip()
         if shown and notebook.stem != "index" and not re.search(r"^#\|\s*hide", source, re.M):
@@ -110,7 +110,8 @@ def page(notebook, files):
         made = [links(m, notebook) for m in made if m.strip() not in ("", "```text\n\n```")]
         if made and notebook.stem == "index": out += made
         elif made: out.append('<div class="output" markdown="1">\n\n' + "\n\n".join(made) + "\n\n</div>")
-    return "\n\n".join(out).replace("\x03", figure1_html() if any("\x03" in o for o in out) else "")
+        if source.endswith("figure1()"): out.append(figure1_html()) # in JupyterLab a widget
+    return "\n\n".join(out)
 
 
 def api(name):

@@ -272,7 +272,7 @@ def close(self:Session):
     if _OPEN.get(self.folder) is self: del _OPEN[self.folder]
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #56757b14
+# %% ../nbs/15_annotate.ipynb #6761b86e
 @patch
 def _go(self:Session):
     "Ask for the next batch in a thread of its own, if one is needed."
@@ -282,8 +282,8 @@ def _go(self:Session):
         if book.job is None:
             if book.ended or book.asked() > self.ahead: return
             self._log(do="ask", b=int(self.query_size), batches=len(book.batches))
-        self._busy, self._thread = True, threading.Thread(target=self._work, args=(dict(book.job),), daemon=True,
-                                                          name="anchoral-annotate")
+        work = threading.Thread(target=self._work, args=(dict(book.job),), daemon=True, name="anchoral-annotate")
+        self._busy, self._thread = True, work
         self._thread.start()
 
 # %% ../nbs/15_annotate.ipynb #ac9fa91c

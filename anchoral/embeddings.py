@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .data import _check_texts, atomic, cache_dir, digest, fetch_package, lookup, sha256
 
-# %% ../nbs/01_embeddings.ipynb #f2da2a68
+# %% ../nbs/01_embeddings.ipynb #83606e10
 def _lengths(rows):
     "Euclidean length of each row in float64, a block at a time, so that a memory-mapped file is never loaded whole."
     return np.concatenate([np.linalg.norm(np.asarray(rows[i:i+8192], np.float64), axis=1)
@@ -41,8 +41,8 @@ def unit(
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
         names = (bad if ids is None else np.asarray(ids)[bad])[:5].tolist()
-        raise ValueError(f"{what}: {len(bad)} of {len(rows)} rows are zero or not finite, first at {names}; drop or "
-                         "recompute these rows")
+        raise ValueError(f"{what}: {len(bad)} of {len(rows)} rows are zero or not finite, first at {names}; "
+                         "drop or recompute these rows")
     if rows.dtype == np.float32 and np.abs(lengths - 1).max() < 1e-5: return rows
     out = np.empty(rows.shape, np.float32)
     for i in range(0, len(rows), 8192): out[i:i+8192] = rows[i:i+8192]/lengths[i:i+8192, None]
@@ -90,7 +90,7 @@ def in_chunks(
             yield start, rows
             bar.update(len(rows))
 
-# %% ../nbs/01_embeddings.ipynb #74f2ce40
+# %% ../nbs/01_embeddings.ipynb #ec0e8f4e
 def _say(message):
     "One line on the error stream, unless progress is switched off."
     if not os.environ.get("TQDM_DISABLE"): tqdm.write(message, file=sys.stderr)
@@ -109,8 +109,8 @@ def probe(
 def _announce(texts, encode, done):
     seconds = probe(texts, encode)
     if seconds < 10: return
-    about = (f"{seconds:.0f} s" if seconds < 100 else f"{seconds/60:.0f} min"
-             if seconds < 6000 else f"{seconds/3600:.1f} h")
+    about = (f"{seconds:.0f} s" if seconds < 100 else f"{seconds/60:.0f} min" if seconds < 6000
+             else f"{seconds/3600:.1f} h")
     kept = f" ({done:,} are in the cache already)" if done else ""
     _say(f"encoding {len(texts):,} texts{kept}: about {about}; it can be stopped at any time and goes on from there")
 
@@ -155,7 +155,7 @@ def open_store(
     rows = {k: i for i, k in enumerate(records["key"].tolist())}
     return Store(folder, rows, records["crc"], np.memmap(vectors, "<f4", "r", shape=(n, d)))
 
-# %% ../nbs/01_embeddings.ipynb #248ee91f
+# %% ../nbs/01_embeddings.ipynb #28b0c337
 def _append(path, data):
     with open(path, "ab") as f:
         f.write(data)
@@ -177,17 +177,17 @@ def _prepare(folder, name, d):
     "Before writing: say what the folder holds, and drop what an interrupt left half written."
     n, old = open_store(folder).vectors.shape
     if n and old != d:
-        raise ValueError(f"encoder {name!r} gave {d} numbers a text, and {old} earlier; a changed "
-                         "encoder needs a new name")
+        raise ValueError(f"encoder {name!r} gave {d} numbers a text, and {old} earlier; "
+                         "a changed encoder needs a new name")
     with atomic(folder/"meta.json") as tmp: tmp.write_text(json.dumps({"encoder": name, "dimension": d}))
     for file, width in [("keys.bin", RECORD.itemsize), ("vectors.f32", d*4)]:
         if (folder/file).exists(): os.truncate(folder/file, n*width)
 
-# %% ../nbs/01_embeddings.ipynb #4448ddd9
+# %% ../nbs/01_embeddings.ipynb #05503eef
 def _full(folder, why):
     "The one error for a disk without room."
-    return OSError(errno.ENOSPC, f"no room on the disk of {folder}: {why}; free some, or set ANCHORAL_CACHE to a "
-                                 "folder on another disk, and run again: what was encoded is kept")
+    return OSError(errno.ENOSPC, f"no room on the disk of {folder}: {why}; free some, or set ANCHORAL_CACHE "
+                                 "to a folder on another disk, and run again: what was encoded is kept")
 
 def _room(folder, todo, d):
     "Raise when the rows that are still to come will not fit on the disk."
@@ -266,7 +266,7 @@ def _gathered(store, rows, path):
     if out.shape != (len(rows), store.vectors.shape[1]): raise _damaged(path, f"shape {out.shape}")
     return out
 
-# %% ../nbs/01_embeddings.ipynb #a208770d
+# %% ../nbs/01_embeddings.ipynb #17999545
 ENCODERS = {} # name -> make(max_tokens, fit_on) -> a function from list[str] to (n, d)
 
 def encode(
@@ -275,8 +275,8 @@ def encode(
     fit_on:Sequence[str]|None=None, # For encoders that are fitted (LSA): the pool
     max_tokens:int=128,   # How much of each text a transformer reads
 ) -> np.ndarray:
-    """(n, d) float32 rows of length one. From an encoder with a name: kept in the cache, read-only, memory-mapped \
-unless small and scattered.
+    """(n, d) float32 rows of length one.
+    From an encoder with a name: kept in the cache, read-only, memory-mapped unless small and scattered.
 
     `ValueError` for an unknown encoder, a missing or blank text, or a row that is zero or not finite; `ImportError`
     when torch is missing; `OSError` when the cache is damaged, the disk is full, or weights cannot be fetched."""
@@ -294,7 +294,7 @@ unless small and scattered.
         store = open_store(folder)
     return gather(store, keys)
 
-# %% ../nbs/01_embeddings.ipynb #094f89b0
+# %% ../nbs/01_embeddings.ipynb #191ec66f
 def find_encoder(
     encoder,        # As in `encode`
     max_tokens:int=128,
@@ -303,8 +303,8 @@ def find_encoder(
     "The function behind an encoder's name; a function is its own encoder."
     if callable(encoder): return encoder
     if not isinstance(encoder, (str, Path)):
-        raise ValueError(f"encoder must be a name, a folder or a function, got {type(encoder).__name__}; for vectors "
-                         "you already have use load_vectors")
+        raise ValueError(f"encoder must be a name, a folder or a function, got {type(encoder).__name__}; "
+                         "for vectors you already have use load_vectors")
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, (int, np.integer)) or max_tokens < 1:
         raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
     if encoder in ENCODERS: return ENCODERS[encoder](int(max_tokens), fit_on)
@@ -344,7 +344,7 @@ def _packaged_mpnet(home):
     for p in parts: shutil.rmtree(p.parent) # the parts are not needed again
     return home
 
-# %% ../nbs/01_embeddings.ipynb #39f47cba
+# %% ../nbs/01_embeddings.ipynb #4e8ba3f0
 MODELS = {
     "minilm": Weights("sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
                       "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", _installed_minilm),
@@ -361,10 +361,10 @@ def _check_weights(folder, want):
     path = folder/"model.safetensors"
     if not path.exists(): raise OSError(f"{folder} has no model.safetensors; weights are read from safetensors only")
     if (got := _file_sha256(path)) != want:
-        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; remove it "
-                      "(`anchoral cache --clear`, or reinstall the package) and run again")
+        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; "
+                      "remove it (`anchoral cache --clear`, or reinstall the package) and run again")
 
-# %% ../nbs/01_embeddings.ipynb #33aeaac1
+# %% ../nbs/01_embeddings.ipynb #d227bc1e
 def hub_folder(
     model:str,         # "owner/name" on the hub
     revision:str|None=None, # Commit; default: the newest
@@ -379,8 +379,8 @@ def hub_folder(
                                       allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"],
                                       ignore_patterns=["onnx/*", "openvino/*"]))
     except Exception as e: # each version of the hub's library has its own kinds
-        raise OSError(f"could not fetch {model!r} from the hub: {type(e).__name__}; check its name and the network, "
-                      "or give a local folder") from e
+        raise OSError(f"could not fetch {model!r} from the hub: {type(e).__name__}; "
+                      "check its name and the network, or give a local folder") from e
 
 # %% ../nbs/01_embeddings.ipynb #208e4665
 def model_folder(
@@ -397,7 +397,7 @@ def model_folder(
         return folder
     raise OSError(f"no weights for {name!r}: {'; '.join(tried)}")
 
-# %% ../nbs/01_embeddings.ipynb #4af43bee
+# %% ../nbs/01_embeddings.ipynb #84dcb072
 def _no_pickles(folder):
     for part in [folder, *(p for p in folder.iterdir() if p.is_dir())]:
         pickled = [p.name for p in part.iterdir() if p.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
@@ -412,16 +412,15 @@ def _load(folder):
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
     except ImportError as e:
-        raise ImportError(f'this encoder needs {e.name or "torch"}: pip install "anchoral[torch]", or '
-                          'use encoder="lsa"') from None
+        raise ImportError(f'this encoder needs {e.name or "torch"}: pip install "anchoral[torch]", '
+                          'or use encoder="lsa"') from None
     _no_pickles(Path(folder))
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar() # loading takes less than a second
     try:
         model = SentenceTransformer(str(folder), device="cuda" if torch.cuda.is_available() else "cpu",
-                                    local_files_only=True,
-                                     trust_remote_code=False,
-                                     model_kwargs={"use_safetensors": True, "dtype": torch.float32})
+                                    local_files_only=True, trust_remote_code=False,
+                                    model_kwargs={"use_safetensors": True, "dtype": torch.float32})
     finally:
         if bars: logging.enable_progress_bar()
     return model, model.max_seq_length
@@ -541,7 +540,7 @@ def load_lsa(path) -> LSA:
         return LSA(str(f["name"]), tuple(f["words"].tobytes().decode().split("\n")), f["idf"],
                    f["components"], f["mean"])
 
-# %% ../nbs/01_embeddings.ipynb #c571f8f9
+# %% ../nbs/01_embeddings.ipynb #01d01d84
 def _parquet_rows(path, column, id_column, ids):
     "(n, d) array from a parquet file."
     import pyarrow as pa, pyarrow.parquet as pq
@@ -549,29 +548,29 @@ def _parquet_rows(path, column, id_column, ids):
     for name in (column, id_column):
         if name is not None and name not in schema.names: lookup(name, schema.names, "column")
     is_list = lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t)
+    is_number = lambda t: pa.types.is_floating(t) or pa.types.is_integer(t)
     lists = [f.name for f in schema if is_list(f.type)]
-    numbers = [f.name for f in schema if (pa.types.is_floating(f.type) or pa.types.is_integer(f.type))
-               and f.name != id_column]
+    numbers = [f.name for f in schema if is_number(f.type) and f.name != id_column]
     if column is None and len(lists) > 1:
         raise ValueError(f"{path.name} has several columns of lists, {lists}; say which: column=")
     wanted = [column] if column else lists or numbers
     if not wanted: raise ValueError(f"{path.name} has no column of lists and no numeric columns")
     table = pq.read_table(path, columns=[*wanted, *([id_column] if id_column else [])])
-    rows = (_list_rows(table[wanted[0]], wanted[0])
-            if wanted[0] in lists else np.stack([table[c].to_numpy().astype(np.float32) for c in wanted], 1))
+    rows = (_list_rows(table[wanted[0]], wanted[0]) if wanted[0] in lists
+            else np.stack([table[c].to_numpy().astype(np.float32) for c in wanted], 1))
     return rows if ids is None else rows[_positions(table[id_column].to_pylist(), ids, id_column)]
 
-# %% ../nbs/01_embeddings.ipynb #a942e2c6
+# %% ../nbs/01_embeddings.ipynb #cd37c4cf
 def _list_rows(column, name):
     "(n, d) float32 from a pyarrow column of lists of one length."
-    sizes = np.array([-1 if r is None else len(r)
-                      for r in column]) if column.null_count else column.combine_chunks().value_lengths().to_numpy()
+    if column.null_count: sizes = np.array([-1 if r is None else len(r) for r in column])
+    else: sizes = column.combine_chunks().value_lengths().to_numpy()
     odd = np.flatnonzero(sizes != sizes[0]) if len(sizes) and sizes[0] > 0 else np.arange(len(sizes))
     if len(odd):
-        raise ValueError(f"column {name!r}: {len(odd)} rows differ in length from the first ({sizes[0]}), first at "
-                         f"{odd[:5].tolist()}")
-    return (column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32,
-            copy=False).reshape(len(sizes), -1))
+        raise ValueError(f"column {name!r}: {len(odd)} rows differ in length from the first ({sizes[0]}), "
+                         f"first at {odd[:5].tolist()}")
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values.astype(np.float32, copy=False).reshape(len(sizes), -1)
 
 def _positions(have, ids, name):
     "Where each of `ids` stands in `have`."
@@ -581,7 +580,7 @@ def _positions(have, ids, name):
     if missing: raise ValueError(f"id column {name!r} lacks {len(missing)} of {len(ids)} ids, first {missing[0]!r}")
     return np.array([where[k] for k in ids], np.int64)
 
-# %% ../nbs/01_embeddings.ipynb #f53a8a6d
+# %% ../nbs/01_embeddings.ipynb #bd209065
 def load_vectors(
     source,         # (n, d) array, or a path to .npy or parquet
     n=None,         # How many rows there must be: the size of the pool
@@ -597,9 +596,9 @@ def load_vectors(
     if isinstance(source, (str, Path)):
         path, what = Path(source), Path(source).name
         if not path.exists(): raise FileNotFoundError(f"no file {str(path)!r}; give a .npy or parquet file")
-        rows = (_npy_rows(path) if path.suffix == ".npy" else _parquet_rows(path, column, id_column, ids)
-                if path.suffix in (".parquet", ".pq") else None)
-        if rows is None: raise ValueError(f"cannot read {path.name!r}: expected a name ending in .npy or .parquet")
+        if path.suffix == ".npy": rows = _npy_rows(path)
+        elif path.suffix in (".parquet", ".pq"): rows = _parquet_rows(path, column, id_column, ids)
+        else: raise ValueError(f"cannot read {path.name!r}: expected a name ending in .npy or .parquet")
     if n is not None and len(rows) != n:
         raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order")
     out = unit(rows, what=what)

@@ -73,7 +73,7 @@ def canvas(
         fig.get_layout_engine().set(w_pad=.06, h_pad=.05, wspace=.03, hspace=.04)
         return fig, fig.subplots(rows, columns, squeeze=False, **kwargs)
 
-# %% ../nbs/09_figures.ipynb #085eccff
+# %% ../nbs/09_figures.ipynb #3c518592
 def _few(values, noun):
     "Up to three names, or how many there are."
     values = list(dict.fromkeys(values))
@@ -87,10 +87,10 @@ def check(
     missing = [c for c in ("variant", "run", "iteration", *columns) if c not in df]
     if missing:
         raise ValueError(f"the results have no column {', '.join(map(repr, missing))}, only {_few(df, 'others')}: "
-                                 "load them with anchoral.results.load_results, or collect them again")
+                         "load them with anchoral.results.load_results, or collect them again")
     if df.empty:
-        raise ValueError("the results are empty (0 rows): run a profile and collect it first, e.g. `anchoral "
-                         "run --profile quick`")
+        raise ValueError("the results are empty (0 rows): run a profile and collect it first, "
+                         "e.g. `anchoral run --profile quick`")
     unknown = [v for v in df["variant"].unique() if v not in METHODS]
     if unknown:
         near = difflib.get_close_matches(str(unknown[0]), METHODS, 1)
@@ -99,7 +99,7 @@ def check(
                          f"or give it a look with figures.METHODS[{unknown[0]!r}] = Method(...)")
     return df.sort_values("variant", key=lambda v: v.map(list(METHODS).index), kind="stable")
 
-# %% ../nbs/09_figures.ipynb #20e1d4ea
+# %% ../nbs/09_figures.ipynb #39281408
 def select(
     df:pd.DataFrame,  # Results
     **wanted,  # Column and value, e.g. `task="news-metals"`; None: the only one there is
@@ -110,8 +110,8 @@ def select(
         reference = (df["variant"] == "random") & (name == "strategy")
         have = list(dict.fromkeys(df.loc[~reference if (~reference).any() else slice(None), name]))
         if value is None and len(have) > 1:
-            raise ValueError(f"the results hold {len(have)} values of {name!r}, {have}: choose one, e.g. "
-                             f"{name}={have[0]!r}")
+            raise ValueError(f"the results hold {len(have)} values of {name!r}, {have}: "
+                             f"choose one, e.g. {name}={have[0]!r}")
         if value is not None and value not in have:
             raise ValueError(f"no results with {name}={value!r}: choose one of {have}")
         df = df[reference | (df[name] == (have[0] if value is None else value))]
@@ -131,15 +131,15 @@ def one_setting(df):
                                  f"e.g. df[df.{c} == {rows[c].tolist()[0]!r}]; only table3 compares settings")
     return df
 
-# %% ../nbs/09_figures.ipynb #2196ac45
+# %% ../nbs/09_figures.ipynb #c9690cc0
 STRATEGY = {"entropy": "Entropy", "ft-bertkm": "FT-BERTKM", "badge": "BADGE", "random": "Random"}
 LEARNER = {"head": "a head on {}", "finetune": "fine-tuned {}"}
 ENCODER = {"minilm": "MiniLM", "mpnet": "MPNet", "lsa": "LSA"}
 
 def _bodies(df):
     "Each learner with the encoder or model under it."
-    own = df.reindex(columns=["learner", "model", "encoder",
-                              "head_encoder"]).drop_duplicates().astype(object).fillna("")
+    own = df.reindex(columns=["learner", "model", "encoder", "head_encoder"])
+    own = own.drop_duplicates().astype(object).fillna("")
     return [(r.learner, (r.head_encoder or r.encoder) if r.learner == "head" else r.model) for r in own.itertuples()]
 
 def heading(df:pd.DataFrame):
@@ -165,7 +165,7 @@ def by_run(
     wide = df.assign(**{value: df[value].astype(float)}).pivot_table(index="iteration", columns="run", values=value)
     return wide.set_axis(df.groupby("iteration")[x].median().loc[wide.index].rename(x), axis=0)
 
-# %% ../nbs/09_figures.ipynb #b8f4e93c
+# %% ../nbs/09_figures.ipynb #cf755f5d
 def line(
     ax,  # Axes
     name:str,  # Key of `METHODS`
@@ -176,14 +176,14 @@ def line(
     m, full = METHODS[name], wide.dropna()
     top = 20 - list(METHODS).index(name)  # the first of the table lies on top
     if len(wide.columns) >= few:
-        ax.fill_between(full.index, full.quantile(.25, axis=1), full.quantile(.75, axis=1), color=m.colour, alpha=.18,
-                        lw=0, zorder=top - 10)
+        ax.fill_between(full.index, full.quantile(.25, axis=1), full.quantile(.75, axis=1),
+                        color=m.colour, alpha=.18, lw=0, zorder=top - 10)
     elif len(wide.columns) > 1:
         for run in wide: ax.plot(wide.index, wide[run], color=m.colour, lw=.6, alpha=.35, zorder=top - 10)
     median, k = full.median(axis=1), max(1, len(full) // 5)
     ax.plot(median.index, median, color=m.colour, linestyle=m.line, lw=1.7, marker=m.marker, markersize=m.size,
-            markeredgecolor="white",
-            markeredgewidth=.5, markevery=(list(METHODS).index(name) % k, k), label=m.label, gid=name, zorder=top)
+            markeredgecolor="white", markeredgewidth=.5, markevery=(list(METHODS).index(name) % k, k),
+            label=m.label, gid=name, zorder=top)
     return median
 
 # %% ../nbs/09_figures.ipynb #7bce8134
@@ -205,7 +205,7 @@ def lines(
     ax.set(xlabel={"n_labelled": "annotations", "iteration": "iteration"}.get(x, x))
     return ax
 
-# %% ../nbs/09_figures.ipynb #d0866977
+# %% ../nbs/09_figures.ipynb #8b476145
 def name_panel(ax, text):
     "A panel's title; set here, so that panels drawn on their own look the same."
     ax.set_title(text, loc="left", fontsize=9.5, fontweight="bold")
@@ -215,8 +215,8 @@ def legend(fig, names):
     "One legend for the whole figure, under it, as wide as the figure allows."
     columns = max(1, int(fig.get_figwidth() / 2.05))
     handles = [Line2D([], [], color=m.colour, linestyle=m.line, marker=m.marker, markersize=m.size,
-                      markeredgecolor="white", lw=1.7,
-                      markeredgewidth=.5, label=m.label) for m in (METHODS[n] for n in METHODS if n in set(names))]
+                      markeredgecolor="white", lw=1.7, markeredgewidth=.5, label=m.label)
+               for m in (METHODS[n] for n in METHODS if n in set(names))]
     with matplotlib.rc_context(style()):
         fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), handlelength=3.2,
                    columnspacing=1.6)
@@ -255,7 +255,7 @@ def saturation(
     over = covered.index[covered > share]
     return int(over[0]) if len(over) else None
 
-# %% ../nbs/09_figures.ipynb #ae9af0b5
+# %% ../nbs/09_figures.ipynb #70826f5a
 def subpool_size(df, ax=None):
     "Figure 2 (a): the subpool's size by iteration, AnchorAL's bound and where SEALS is saturated."
     df = check(df, ("subpool", "pool", "n_anchors", "n_neighbours", "max_subpool"))
@@ -264,12 +264,11 @@ def subpool_size(df, ax=None):
     counts(ax, df["subpool"].dropna().astype(float))
     for name, rows in methods(df):
         if name.startswith("anchoral"):
-            ax.axhline(bound(rows), color=METHODS[name].colour, lw=1.1, ls=(0, (1, 2.2)), zorder=25,
-                       gid=f"bound {name}")
-            ax.annotate(f"A·C·K = {bound(rows):,}"
-                        if bound(rows) < rows["max_subpool"].iloc[0] else f"M = {bound(rows):,}", (0, bound(rows)),
-                        (5, 3), xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=7.5,
-                        color=METHODS[name].colour)
+            most, colour = bound(rows), METHODS[name].colour
+            ax.axhline(most, color=colour, lw=1.1, ls=(0, (1, 2.2)), zorder=25, gid=f"bound {name}")
+            label = f"A·C·K = {most:,}" if most < rows["max_subpool"].iloc[0] else f"M = {most:,}"
+            ax.annotate(label, (0, most), (5, 3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                        fontsize=7.5, color=colour)
     if (df["variant"] == "seals").any(): _saturated(ax, df[df["variant"] == "seals"])
     ax.set(ylabel="instances")
     return name_panel(ax, "(a) Subpool size")
@@ -303,7 +302,7 @@ def subpool_minority(df, ax=None):
     ax.set(ylabel="share of the subpool")
     return name_panel(ax, "(b) Minority share of the subpool")
 
-# %% ../nbs/09_figures.ipynb #496136f1
+# %% ../nbs/09_figures.ipynb #a71f8d77
 def discovered(df, ax=None):
     "Figure 2 (c): minority instances labelled so far, by annotations."
     ax = lines(check(df, ("minority_labelled", "minority_total")), "minority_labelled", "n_labelled", ax)
@@ -311,8 +310,7 @@ def discovered(df, ax=None):
     if df["minority_labelled"].max() > .5 * total:
         ax.axhline(total, color="#888888", lw=.8, ls=(0, (1, 2)), gid="all")
         ax.annotate(f"all {total:,} in the pool", (0, total), (4, -9), xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    fontsize=7.5, color="#666666")
+                    textcoords="offset points", fontsize=7.5, color="#666666")
     ax.set(ylabel="instances, cumulative", ylim=(0, None))
     return name_panel(ax, "(c) Minority instances discovered")
 
@@ -342,7 +340,7 @@ def figure2(
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #5618e7c7
+# %% ../nbs/09_figures.ipynb #3e6a8a80
 def _ends(df, value, x, fmt):
     "For each method the median at the first and last point of its line."
     said = []
@@ -362,8 +360,8 @@ def alt_figure2(df, task=None, learner=None, strategy=None):
     start = saturation(pools[pools["variant"] == "seals"]) if (pools["variant"] == "seals").any() else None
     return " ".join((
         f"Four line charts, {heading(df)}; medians over runs, from the first to the last point of each line.",
-        f"(a) Subpool size by iteration: {_ends(pools, 'subpool', 'iteration', _count)}; the pool holds "
-        f"{df['pool'].max():,}.",
+        f"(a) Subpool size by iteration: {_ends(pools, 'subpool', 'iteration', _count)}; "
+        f"the pool holds {df['pool'].max():,}.",
         f"SEALS covers more than half of the pool from iteration {start}." if start is not None else "",
         f"(b) Minority share of the subpool: {_ends(pools, '_share', 'iteration', _percent)}.",
         f"(c) Minority instances discovered, of {df['minority_total'].max():,}: "
@@ -408,7 +406,7 @@ def clusters(df, ax=None):
     ax.set(ylabel="sub-clusters found", ylim=(0, total * 1.06))
     return ax
 
-# %% ../nbs/09_figures.ipynb #6aeffc7a
+# %% ../nbs/09_figures.ipynb #637c1300
 def figure_clusters(
     df:pd.DataFrame,  # Results of tasks whose minority has sub-clusters
     learner:str=None,  # Which learner, if there are several
@@ -418,8 +416,8 @@ def figure_clusters(
     df = one_setting(select(check(df, ("task", "groups_found", "groups_total")), learner=learner, strategy=strategy))
     tasks = [t for t, rows in df.groupby("task") if rows["groups_total"].notna().any()]
     if not tasks:
-        raise ValueError(f"no task here has sub-clusters ({_few(df['task'], 'tasks')}): their column "
-                         "groups_total is empty")
+        raise ValueError(f"no task here has sub-clusters ({_few(df['task'], 'tasks')}): "
+                         "their column groups_total is empty")
     fig, axes = canvas(1, len(tasks), width=3.4, height=3.1)
     with matplotlib.rc_context(style()):
         for t, ax in zip(tasks, axes.flat):
@@ -430,16 +428,16 @@ def figure_clusters(
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #78cba5ec
+# %% ../nbs/09_figures.ipynb #76a019a9
 def alt_clusters(df, learner=None, strategy=None):
     "The same in words."
     df = select(df, learner=learner, strategy=strategy)
     said = [f"{t}, {int(rows['groups_total'].max())} in all: "
             f"{_ends(rows, 'groups_found', 'n_labelled', '{:g}'.format)}." for t, rows in df.groupby("task")]
-    return (f"Line charts of sub-clusters found by annotations, {heading(df)}; medians over runs, first to last "
-            f"point. {' '.join(said)}")
+    return (f"Line charts of sub-clusters found by annotations, {heading(df)}; "
+            f"medians over runs, first to last point. {' '.join(said)}")
 
-# %% ../nbs/09_figures.ipynb #16a76247
+# %% ../nbs/09_figures.ipynb #b7f84616
 def mean_lines(
     df:pd.DataFrame,  # Results with several strategies
     value:str,  # Column to be drawn
@@ -457,22 +455,22 @@ def mean_lines(
             ax.plot(zero, g.loc[zero, "mean"], ls="", marker=m.marker, markersize=6, mfc="white", mec=m.colour,
                     zorder=30, clip_on=False, gid=f"zeros {name}")
             most = int(g["zeros"].max())
-            notes.append(f"{m.label}, zero at {len(zero)} of {len(g)} points, in up to {most} of "
-                         f"{int(g['strategies'].max())} strategies")
+            notes.append(f"{m.label}, zero at {len(zero)} of {len(g)} points, "
+                         f"in up to {most} of {int(g['strategies'].max())} strategies")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     notes = [l for n in notes for l in textwrap.wrap(f"hollow: {n}", 40)]
     ax.set(xlabel="\n".join([{"n_labelled": "annotations"}.get(x, x), *notes]))
     return ax
 
-# %% ../nbs/09_figures.ipynb #540995a6
+# %% ../nbs/09_figures.ipynb #8c89d874
 def over_strategies(rows, value, x="n_labelled"):
     "By x: the geometric `mean` over strategies, in how many a median is zero (`zeros`), and of how many `strategies`."
-    g = (geometric_mean(rows.astype({value: float}),
-                        value).rename(columns={value: "mean"}).set_index("iteration").sort_index())
-    return g.set_axis(rows.groupby("iteration")[x].median().loc[g.index].rename(x),
-                      axis=0)[["mean", "zeros", "strategies"]]
+    g = geometric_mean(rows.astype({value: float}), value).rename(columns={value: "mean"})
+    g = g.set_index("iteration").sort_index()
+    at = rows.groupby("iteration")[x].median().loc[g.index].rename(x)
+    return g.set_axis(at, axis=0)[["mean", "zeros", "strategies"]]
 
-# %% ../nbs/09_figures.ipynb #e9160b77
+# %% ../nbs/09_figures.ipynb #ef3b8810
 def over_panels(df, measures, x):
     """One row per measure, one column for the mean and one per strategy;
     with one strategy only, the measures side by side."""
@@ -491,20 +489,20 @@ def over_panels(df, measures, x):
     with matplotlib.rc_context(style()):
         for ax, name, column, rows, draw in cells: name_panel(draw(rows, column, x, ax), name)
         for ax in axes.flat: shares(ax)  # after all lines of a row, whose panels share their limits
-        for ax, (_, _, label) in zip(axes[:, 0] if len(axes) > 1 or len(measures) == 1 else axes.flat, measures):
-            ax.set_ylabel(label)
+        labelled = axes[:, 0] if len(axes) > 1 or len(measures) == 1 else axes.flat
+        for ax, (_, _, label) in zip(labelled, measures): ax.set_ylabel(label)
         title(fig, heading(df))
     legend(fig, df["variant"])
     return fig
 
-# %% ../nbs/09_figures.ipynb #585bf368
+# %% ../nbs/09_figures.ipynb #f152c3b4
 def _labelled(df, task, learner, within):
     "Rows of Figure 3: up to `within` annotations, with the two shares."
-    df = one_setting(select(check(df, ("n_labelled", "minority_labelled", "minority_total", "strategy")), task=task,
-                            learner=learner))
+    df = check(df, ("n_labelled", "minority_labelled", "minority_total", "strategy"))
+    df = one_setting(select(df, task=task, learner=learner))
     if (df["n_labelled"] > within).all():
-        raise ValueError(f"within={within}: every row has more annotations, from "
-                         f"{df['n_labelled'].min()} on; raise within")
+        raise ValueError(f"within={within}: every row has more annotations, "
+                         f"from {df['n_labelled'].min()} on; raise within")
     df = df[df["n_labelled"] <= within]
     return df.assign(balance=share(df, "minority_labelled", "n_labelled"),
                      found=share(df, "minority_labelled", "minority_total"))
@@ -526,13 +524,13 @@ def figure4(df, task=None, learner=None):
     df = df[df["variant"] != "random"].assign(balance=lambda d: share(d, "subpool_minority", "subpool"))
     return over_panels(df, [("balance", "Minority share of the subpool", "share of the subpool")], "iteration")
 
-# %% ../nbs/09_figures.ipynb #aaa3cd4f
+# %% ../nbs/09_figures.ipynb #297f2192
 def _alt_shares(df, column, x):
     "For each strategy, the medians at both ends of each line, and zeros of the mean."
     said, asked = [], [s for s in dict.fromkeys(df.loc[df["variant"] != "random", "strategy"])]
     for s in asked:
-        said.append(f"{STRATEGY.get(s, s)}: "
-                    f"{_ends(df[(df['strategy'] == s) | (df['variant'] == 'random')], column, x, _percent)}.")
+        rows = df[(df["strategy"] == s) | (df["variant"] == "random")]
+        said.append(f"{STRATEGY.get(s, s)}: {_ends(rows, column, x, _percent)}.")
     if len(asked) > 1:
         means = [(METHODS[v].label, over_strategies(rows, column, x)) for v, rows in methods(df)]
         said.insert(0, "Geometric mean over strategies: " + "; ".join(
@@ -544,10 +542,9 @@ def _alt_shares(df, column, x):
 def alt_figure3(df, task=None, learner=None, within=1000):
     "Figure 3 in words."
     df = _labelled(df, task, learner, within)
-    return (f"Line charts up to {df['n_labelled'].max():,} annotations, {heading(df)}. Minority share of the labelled "
-            "set, first to last point. "
-            f"{_alt_shares(df, 'balance', 'n_labelled')} Share of all {df['minority_total'].max():,} minority "
-            "instances found. "
+    return (f"Line charts up to {df['n_labelled'].max():,} annotations, {heading(df)}. "
+            f"Minority share of the labelled set, first to last point. {_alt_shares(df, 'balance', 'n_labelled')} "
+            f"Share of all {df['minority_total'].max():,} minority instances found. "
             f"{_alt_shares(df, 'found', 'n_labelled')}")
 
 def alt_figure4(df, task=None, learner=None):
@@ -574,7 +571,7 @@ def ranked(s, fmt="{:,.0f}"):
     "Medians as text, best first."
     return "; ".join(f"{METHODS[v].label} {fmt.format(m)}" for v, m in s.items())
 
-# %% ../nbs/09_figures.ipynb #0087660c
+# %% ../nbs/09_figures.ipynb #175d3401
 def ahead(
     df:pd.DataFrame,  # Results of one task, learner and strategy
     value:str,  # Column; higher is better
@@ -592,11 +589,11 @@ def ahead(
     for v in (v for v in others if v in here and one in here):
         gap = (here[one] - here[v]).dropna()
         ties = int((gap == 0).sum())
-        said.append(f"of {METHODS[v].label} in "
-                    f"{int((gap > 0).sum())} of {len(gap)}" + (f" ({ties} tied)" if ties else ""))
+        tied = f" ({ties} tied)" if ties else ""
+        said.append(f"of {METHODS[v].label} in {int((gap > 0).sum())} of {len(gap)}{tied}")
     return f"In runs with the same seeds, {METHODS[one].label} is ahead {', '.join(said)}." if said else ""
 
-# %% ../nbs/09_figures.ipynb #90b16426
+# %% ../nbs/09_figures.ipynb #ca3716df
 KEYS = ["task", "learner", "strategy", "variant"]
 MATCHED = ["budget", "iterations", *(f"{c}_{m}" for c in ("majority", "minority")
                                      for m in ("median", "iqr", "per_iteration"))]
@@ -606,7 +603,7 @@ def _measures(df, at="overall"):
     s = summary(df, at=at).rename(columns={"budget_median": "budget", "iterations_median": "iterations",
                                            "subpool_median": "subpool"})
     for c in ("majority", "minority"): s[f"{c}_per_iteration"] = s[f"{c}_median"] / s["iterations"]
-    # random sampling has none
+    # random sampling has no subpool
     s["subpool"] = np.where(s["variant"] == "random", np.nan, s["subpool"].to_numpy(float, na_value=np.nan))
     return s.assign(subpool_share=s["subpool"] / s["pool"])
 
@@ -641,7 +638,7 @@ def table2(
     df = one_setting(select(check(df, needed), learner=learner, strategy=strategy))
     return pd.concat([_block(rows) for _, rows in df.groupby("task")], ignore_index=True).assign(source=source)
 
-# %% ../nbs/09_figures.ipynb #5c025a4b
+# %% ../nbs/09_figures.ipynb #a8eb4669
 PAPER_TASKS = ["amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus"]
 
 def published_table5(
@@ -653,8 +650,8 @@ def published_table5(
     for c, v in (("model", model), ("strategy", strategy)):
         if v is not None and v not in set(t[c]):
             raise ValueError(f"the paper has no {c} {v!r}: choose one of {list(dict.fromkeys(t[c]))}")
-    t = t[(t["model"] == (model or t["model"])) & ((t["strategy"] == (strategy or t["strategy"]))
-                                                   | (t["strategy"] == "random"))]
+    t = t[(t["model"] == (model or t["model"]))
+          & ((t["strategy"] == (strategy or t["strategy"])) | (t["strategy"] == "random"))]
     wide = t.assign(column=t["scope"].map({"overall": "", "matched": "matched_"}) + t["measure"]).pivot(
         index=["dataset", "model", "strategy", "filter"], columns="column", values=["median", "iqr", "text"])
     wide.columns = [f"{c}_{v}" for v, c in wide.columns]
@@ -672,7 +669,7 @@ def published_table5(
              out["task"].map(PAPER_TASKS.index)]
     return out.iloc[np.lexsort(place)].drop(columns=["dataset", "filter"]).reset_index(drop=True)
 
-# %% ../nbs/09_figures.ipynb #d5e1783a
+# %% ../nbs/09_figures.ipynb #9282c949
 MARK = "*"  # after a matched budget that differs from the overall one
 
 def pm(median, iqr, digits=1):
@@ -691,8 +688,8 @@ def _auc(t, column):
     """AUC as the paper prints it, and in brackets per iteration,
     to two digits where the paper's rounded budget gives no more."""
     out = []
-    for s, m, i, p in zip(t["source"], *(t.get(f"{column}_{x}", [np.nan] * len(t))
-                                         for x in ("median", "iqr", "per_iteration"))):
+    values = (t.get(f"{column}_{x}", [np.nan] * len(t)) for x in ("median", "iqr", "per_iteration"))
+    for s, m, i, p in zip(t["source"], *values):
         known = "" if pd.isna(m) or pd.isna(p) else f" ({p:.{2 if s == 'paper' else 3}f})"
         out.append(pm(m, i, 1 if s == "paper" or m >= 100 else 2) + known)
     return out
@@ -718,13 +715,13 @@ def _matched(t, group):
         ("Budget-Matched", c.title()): ["" if s else v for s, v in zip(same, _auc(t, f"matched_{c}"))]
         for c in ("majority", "minority")}
 
-# %% ../nbs/09_figures.ipynb #e3f61194
+# %% ../nbs/09_figures.ipynb #a3e062f2
 def print_table2(
     numbers:pd.DataFrame,  # From `table2` and `published_table5`, concatenated
 ):  # The same rows as text, with two levels of columns
     "Table 2 as it is printed; model and strategy only where a source has several."
-    t = numbers.reindex(columns=dict.fromkeys([*numbers, "model", "strategy", "time_median", "time_iqr", "time_ratio",
-                                               "scored_median", "subpool_share", "matched_budget"]))
+    needed = "model strategy time_median time_iqr time_ratio scored_median subpool_share matched_budget".split()
+    t = numbers.reindex(columns=dict.fromkeys([*numbers, *needed]))
     several = lambda c: t.groupby("source")[c].nunique().max() > 1
     out = {("", "Source"): t["source"]} if t["source"].nunique() > 1 else {}
     if t["task"].nunique() > 1: out["", "Dataset"] = t["task"]
@@ -768,7 +765,7 @@ def _against_default(t):
     base = t.loc[_is_default(t), "time_median"]
     return t.assign(time_ratio=t["time_median"] / base.iloc[0] if len(base) else np.nan)
 
-# %% ../nbs/09_figures.ipynb #3c1c9a95
+# %% ../nbs/09_figures.ipynb #8b5225ca
 def table3(
     df:pd.DataFrame,  # Results; only AnchorAL and "no anchoring" are used
     task:str=None,  # Which task, if there are several
@@ -777,12 +774,12 @@ def table3(
     source:str="ours",  # Where the numbers come from
 ):  # One row per setting; numbers only
     "AnchorAL by its hyper-parameters, and without anchoring, at one common budget."
-    df = select(check(by_parameters(df), (*SETTING, "task", "learner", "strategy", "f1_minority", "f1_majority",
-                                          "subpool")), task=task, learner=learner, strategy=strategy)
+    df = check(by_parameters(df), (*SETTING, "task", "learner", "strategy", "f1_minority", "f1_majority", "subpool"))
+    df = select(df, task=task, learner=learner, strategy=strategy)
     df = df[df["variant"].isin(["anchoral", "anchoral-scaled", "no-anchoring"])]
     if df.empty:
-        raise ValueError("no rows of variant 'anchoral', 'anchoral-scaled' or 'no-anchoring': Table 3 compares "
-                         "these; run one of them")
+        raise ValueError("no rows of variant 'anchoral', 'anchoral-scaled' or 'no-anchoring': "
+                         "Table 3 compares these; run one of them")
     df, parts = budget_matched(df), []
     for (variant, *_), rows in df.groupby(["variant", *SETTING], sort=False, dropna=False):
         first = rows.iloc[0][SETTING].to_dict() if variant != "no-anchoring" else dict.fromkeys(SETTING)
@@ -793,7 +790,7 @@ def table3(
              ~_is_default(t), t["variant"] == "no-anchoring")
     return t.iloc[np.lexsort(order)].reset_index(drop=True)  # the paper's order
 
-# %% ../nbs/09_figures.ipynb #3a7bc1d3
+# %% ../nbs/09_figures.ipynb #869f386d
 def published_table3():
     "The paper's Table 3 with the columns of `table3` that it prints: medians only, and no budget."
     t = pd.read_csv(results_dir() / "paper" / "table3.csv")
@@ -812,8 +809,8 @@ def print_table3(
         out[name] = ["–" if b else names.get(v, v) if c.startswith("gamma") else _plain(v, ",.0f")
                      for v, b in zip(t[c], t["variant"] == "no-anchoring")]
     out["Γ maj"] = ["No anchoring" if b else v for v, b in zip(out["Γ maj"], t["variant"] == "no-anchoring")]
-    out |= {"Budget": [_plain(v, ",.0f") for v in t["budget"]], "Majority": _auc(t, "majority"),
-            "Minority": _auc(t, "minority"),
+    out |= {"Budget": [_plain(v, ",.0f") for v in t["budget"]],
+            "Majority": _auc(t, "majority"), "Minority": _auc(t, "minority"),
             "Time, min": _times(t), "× default": [_plain(v, ".2f") for v in t["time_ratio"]],
             "Scored": [_plain(v, ",.0f") for v in t["scored_median"]],
             "Subpool": [_plain(v, ",.0f") for v in t["subpool"]]}
@@ -885,30 +882,30 @@ def to_tex(df, title="", note="", stub=0):
         out.append(" & ".join(cell(v) if j >= stub or n[j] else "" for j, v in enumerate(r)) + r" \\")
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", *(f"% {l}" for l in note.splitlines()), ""])
 
-# %% ../nbs/09_figures.ipynb #d505f9e1
-_CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}table{border-collapse:collapse;"
-        "border-top:2px solid;border-bottom:2px "
-        "solid;font-variant-numeric:tabular-nums;font-size:12px}caption{text-align:left;padding-bottom:.6rem;"
-        "font-weight:600}th,td{padding:.15rem .35rem;text-align:right;white-space:nowrap}tbody "
-        "th,th.l{text-align:left;vertical-align:top}"
-        "tbody th{font-weight:500}thead tr:last-child th{border-bottom:1px "
-        "solid}th[scope=colgroup]{text-align:center;border-bottom:1px solid #bbb}"
-        "tr.new{border-top:1px solid #bbb}td.mark{background:#dedede}div{overflow-x:auto}p{color:#555;max-width:60rem}")
+# %% ../nbs/09_figures.ipynb #771ed1cd
+_CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}"
+        "table{border-collapse:collapse;border-top:2px solid;border-bottom:2px solid;"
+        "font-variant-numeric:tabular-nums;font-size:12px}"
+        "caption{text-align:left;padding-bottom:.6rem;font-weight:600}"
+        "th,td{padding:.15rem .35rem;text-align:right;white-space:nowrap}"
+        "tbody th,th.l{text-align:left;vertical-align:top}tbody th{font-weight:500}"
+        "thead tr:last-child th{border-bottom:1px solid}"
+        "th[scope=colgroup]{text-align:center;border-bottom:1px solid #bbb}tr.new{border-top:1px solid #bbb}"
+        "td.mark{background:#dedede}div{overflow-x:auto}p{color:#555;max-width:60rem}")
 
 def to_html(df, title="", stub=0):
     "The table alone, as HTML: cells of the first `stub` columns that repeat are drawn once, marked ones are grey."
     names, runs, grouped = _heads(df)
     e, left, new = lambda v: html.escape(str(v)), ' class="l"', ' class="new"'
-    head = "<tr>" + "".join(f'<th colspan="{b - a + 1}" scope="colgroup">{e(g)}</th>'
-                            if g else f'<td colspan="{b - a + 1}"></td>'
-                            for g, a, b in runs) + "</tr>\n" if grouped else ""
-    head += "<tr>" + "".join(f'<th scope="col"{left if j <= stub else ""}>{e(n)}</th>'
-                             for j, n in enumerate(names)) + "</tr>"
+    group = lambda g, n: f'<th colspan="{n}" scope="colgroup">{e(g)}</th>' if g else f'<td colspan="{n}"></td>'
+    column = lambda j, n: f'<th scope="col"{left if j <= stub else ""}>{e(n)}</th>'
+    number = lambda v: f'<td class="mark">{e(v)}</td>' if str(v).endswith(MARK) else f"<td>{e(v)}</td>"
+    head = "<tr>" + "".join(group(g, b - a + 1) for g, a, b in runs) + "</tr>\n" if grouped else ""
+    head += "<tr>" + "".join(column(j, n) for j, n in enumerate(names)) + "</tr>"
     rows = []
     for r, n in zip(df.itertuples(index=False), spans(df, stub)):
         cells = [f'<th scope="rowgroup" rowspan="{k}">{e(v)}</th>' for v, k in zip(r, n) if k]
-        cells += [f'<th scope="row">{e(v)}</th>' if j == stub else f'<td class="mark">{e(v)}</td>'
-                  if str(v).endswith(MARK) else f"<td>{e(v)}</td>" for j, v in enumerate(r) if j >= stub]
+        cells += [f'<th scope="row">{e(v)}</th>' if j == stub else number(v) for j, v in enumerate(r) if j >= stub]
         rows.append(f'<tr{new if n.any() else ""}>{"".join(cells)}</tr>')
     caption = f"<caption>{e(title)}</caption>\n" if title else ""
     return f"<table>{caption}<thead>\n{head}\n</thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"

@@ -41,7 +41,7 @@ class Profile:
     settings:tuple    # What differs between cells; `seeds` among it replaces the profile's
     seeds:tuple       # The runs of a cell
 
-# %% ../nbs/10_grid.ipynb #484e9e43
+# %% ../nbs/10_grid.ipynb #202be65c
 def variants(*names):
     "Settings for these names of `VARIANTS`."
     return tuple(dict(variant=n) | VARIANTS[n] for n in names)
@@ -57,8 +57,8 @@ def head_seeds(n, first=100):
 def tuned_seeds(first=100):
     "Seeds for 8 runs of a fine-tuned model: 2 initial sets, 2 initialisations and 2 data orders, crossed."
     two = (first, first+1)
-    return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o) for d in two
-                 for m in two for o in two)
+    return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o)
+                 for d in two for m in two for o in two)
 
 # %% ../nbs/10_grid.ipynb #c44cdb0f
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
@@ -110,12 +110,12 @@ OPEN = (*variants("anchoral", "none", "random"),
     *(dict(variant=f"{v}, most probable first", filter=v, strategy="most-probable") for v in ("anchoral", "none")),
     *(dict(variant=f"{v}, balanced head", filter=v, balanced=True) for v in ("anchoral", "none")))
 
-# %% ../nbs/10_grid.ipynb #cadc2025
+# %% ../nbs/10_grid.ipynb #34a1c023
 PROFILES = {
     "quick": Profile("The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600), variants(*VARIANTS), head_seeds(4)),
-    "offline": Profile("The paper's comparison on six tasks of real news text, with a head on frozen embeddings, "
-                       "8 runs",
+    "offline": Profile("The paper's comparison on six tasks of real news text, "
+                       "with a head on frozen embeddings, 8 runs",
         dict(budget=1000),
         crossed(OFFLINE, [*(dict(s, strategy=t) for t in ("entropy", "ft-bertkm", "badge") for s in FILTERED),
                           *variants("random")]), head_seeds(8)),
@@ -131,23 +131,24 @@ PROFILES = {
         dict(task="news20-autos", strategy="entropy", budget=600),
         tuple(dict(variant=f"C={c:g}", filter="anchoral", C=float(c)) for c in (1, 10, 30, 100, 300, 1000, 10000)),
         head_seeds(4, first=0)),
-    "settings": Profile("Choosing learning rate, tokens and layers of the fine-tuned model, on a task that is never "
-                        "reported: one fit on 300 labels, 3 runs",
+    "settings": Profile("Choosing learning rate, tokens and layers of the fine-tuned model, "
+                        "on a task that is never reported: one fit on 300 labels, 3 runs",
         dict(TRIED, task="news20-autos", n_initial=300, per_minority=30, budget=300),
         tuple(dict(variant=f"lr={c['lr']:g}, {c['model_tokens']} tokens, {c['layers']} layers, "
-                           f"{'bfloat16' if c['amp'] else 'float32'}") | s for s in CHECKED for c in [TRIED | s]),
+                           f"{'bfloat16' if c['amp'] else 'float32'}") | s
+              for s in CHECKED for c in [TRIED | s]),
         tuple(dict(data_seed=s, model_seed=s, order_seed=s) for s in range(3))),
-    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, 8 runs of AnchorAL, RandSub "
-                        "and SEALS, 3 of No-Op, Random and AnchorAL with another index",
+    "finetune": Profile("Real fine-tuning of a pretrained transformer: 400 annotations, "
+                        "8 runs of AnchorAL, RandSub and SEALS, 3 of No-Op, Random and AnchorAL with another index",
         dict(TUNED, task="reuters-agri", budget=400),
         (*variants("anchoral", "randsub", "seals"), *(dict(s, seeds=FEW) for s in variants("none", "random")),
          dict(variant="index: mpnet", filter="anchoral", encoder="mpnet", tokens=64, seeds=FEW)), tuned_seeds()),
-    "open": Profile("What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, plainer "
-                    "baselines, 8 runs of each",
+    "open": Profile("What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, "
+                    "plainer baselines, 8 runs of each",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600, head_encoder="minilm"),
         OPEN, head_seeds(8)),
-    "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: 8 runs, 5,000 annotations or 6 h "
-                     "each; wants GPUs and the hub",
+    "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: "
+                     "8 runs, 5,000 annotations or 6 h each; wants GPUs and the hub",
         dict(learner="finetune", index="hnsw", encoder="mpnet", tokens=384, budget=5_000, seconds=6*3600),
         PAPER, tuned_seeds()),
     "tiny": Profile("A check that everything works, in seconds and without torch: LSA, 150 annotations, 2 runs",
@@ -190,12 +191,12 @@ def to_do(profile:Profile, runs) -> dict:
     "The cells with at least one run that is not done."
     return {name: configs for name, configs in cells(profile).items() if not all(is_done(c, runs) for c in configs)}
 
-# %% ../nbs/10_grid.ipynb #03711a85
+# %% ../nbs/10_grid.ipynb #1baa41a7
 def run_notebook() -> Path:
     "The experiment notebook of the repository."
     if home := repo_root(): return home/"nbs/experiments/run.ipynb"
-    raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, a "
-                            "wheel does not hold the notebooks")
+    raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, "
+                            "a wheel does not hold the notebooks")
 
 def papermill(
     notebook,         # What to execute
@@ -206,8 +207,9 @@ def papermill(
     "Execute a notebook in a process of its own; returns the error's last line, empty when it went well."
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     env = os.environ | dict(OMP_NUM_THREADS=str(threads), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
-    code = ("import json, sys, papermill; papermill.execute_notebook(sys.argv[1], sys.argv[2], "
-            "json.loads(sys.argv[3]), progress_bar=False, cwd=sys.argv[4])")
+    code = ("import json, sys, papermill; "
+            "papermill.execute_notebook(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), "
+            "progress_bar=False, cwd=sys.argv[4])")
     cmd = [sys.executable, "-c", code, str(notebook), str(out), json.dumps(params), str(Path(notebook).parent)]
     done = subprocess.run(cmd, env=env, capture_output=True, text=True)
     lines = [l for l in done.stderr.strip().splitlines() if l.strip()]
@@ -221,7 +223,7 @@ def run_cell(configs, name:str, runs, threads:int=1) -> str:
     return papermill(run_notebook(), runs/f"{name}.ipynb",
                      dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
 
-# %% ../nbs/10_grid.ipynb #d1107d9e
+# %% ../nbs/10_grid.ipynb #162b1bc2
 @dataclass(frozen=True)
 class Summary:
     "What became of the cells of a profile."
@@ -236,8 +238,8 @@ def warm(todo:dict):
     "Fetch, encode and index what the cells need, once for all of them."
     import dataclasses
     fields = "task encoder tokens head_encoder learner model model_tokens layers index".split()
-    for c in {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}.values():
-        prepare(c)
+    distinct = {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}
+    for c in distinct.values(): prepare(c)
 
 # %% ../nbs/10_grid.ipynb #02525724
 def run_profile(
@@ -263,7 +265,7 @@ def run_profile(
     finally: pool.shutdown(cancel_futures=True) # after Ctrl-C no further cell is started
     return Summary(sorted(ran), skipped, failed)
 
-# %% ../nbs/10_grid.ipynb #aebbf906
+# %% ../nbs/10_grid.ipynb #7467d894
 def drawn(names, n:int, word:str) -> list:
     "`n` of the names; which ones depends on `word`, such as a commit's hash."
     return sorted(names, key=lambda name: digest(word, name))[:n]
@@ -275,15 +277,15 @@ def agreement(
     "Per run of the repetition: the batches that agree, of how many, and the first iteration that differs (−2: none)."
     def batches(df): return df.astype({"run": str}).groupby(["run", "iteration"]).id.agg(frozenset)
     a, b = batches(ids), batches(again)
-    both = pd.concat([a[a.index.get_level_values("run").isin(set(again.run.astype(str)))], b], axis=1,
-                     keys=["saved", "again"])
+    repeated = a.index.get_level_values("run").isin(set(again.run.astype(str)))
+    both = pd.concat([a[repeated], b], axis=1, keys=["saved", "again"])
     same = (both.saved == both.again).rename("same").reset_index()
     first = same[~same.same].groupby("run").iteration.min()
     g = same.groupby("run").same
-    return pd.DataFrame(dict(agree=g.sum(), of=g.size(),
-                             differs_at=first.reindex(g.sum().index).fillna(-2).astype(int))).reset_index()
+    differs_at = first.reindex(g.sum().index).fillna(-2).astype(int)
+    return pd.DataFrame(dict(agree=g.sum(), of=g.size(), differs_at=differs_at)).reset_index()
 
-# %% ../nbs/10_grid.ipynb #b9eb9032
+# %% ../nbs/10_grid.ipynb #9c468232
 def differs(
     profile:str, # Whose saved results
     runs,        # Names of the runs in question; only their embeddings are looked at
@@ -291,10 +293,10 @@ def differs(
     "In what this machine differs from the one that made saved runs: in nothing, or in what may change a last bit."
     about = json.loads((results_dir()/f"{profile}.json").read_text())
     now = provenance(profile, "", {r: about["configs"][r] for r in runs})
-    return [f for f in ("cpu", "packages") if now[f] != about[f]] + ([]
-            if now["vectors"].items() <= about["vectors"].items() else ["vectors"])
+    vectors = [] if now["vectors"].items() <= about["vectors"].items() else ["vectors"]
+    return [f for f in ("cpu", "packages") if now[f] != about[f]] + vectors
 
-# %% ../nbs/10_grid.ipynb #383f87b3
+# %% ../nbs/10_grid.ipynb #cef90ed4
 def verify(
     profile:str,  # Whose saved results
     runs,         # An empty folder
@@ -308,8 +310,7 @@ def verify(
     if Path(runs).is_dir() and any(Path(runs).iterdir()):
         raise ValueError(f"{runs} is not empty, and runs that are there would not be made again; give another folder")
     every, saved = cells(lookup(profile, PROFILES, "profile")), pd.read_parquet(results_dir()/f"{profile}-ids.parquet")
-    have = set(saved.run)
-    # not all runs of a profile need be there yet
+    have = set(saved.run) # not all runs of a profile need be there yet
     whole = [name for name, configs in every.items() if have.issuperset(map(run_id, configs))]
     todo = {name: every[name] for name in drawn(of or whole, n, word)}
     warm(todo)
@@ -318,10 +319,10 @@ def verify(
     if any(errors): raise RuntimeError("; ".join(f"{name}: {e}" for name, e in zip(todo, errors) if e))
     cell = {run_id(c): name for name, configs in todo.items() for c in configs}
     out = agreement(saved, collect_ids(runs, set(cell)))
-    return out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of",
-                                               "differs_at"]].sort_values(["cell", "run"]).reset_index(drop=True)
+    out = out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of", "differs_at"]]
+    return out.sort_values(["cell", "run"]).reset_index(drop=True)
 
-# %% ../nbs/10_grid.ipynb #e3a27af7
+# %% ../nbs/10_grid.ipynb #534a94d8
 def gpus() -> list:
     "The GPUs this process may use, as `CUDA_VISIBLE_DEVICES` names them."
     if (shown := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -335,10 +336,10 @@ def local_workers(n:int) -> dict:
     from distributed import Nanny
     cards = gpus()
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
-    return {i: dict(cls=Nanny, options=dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False,
-                                            silence_logs="ERROR", env=env(i))) for i in range(n)}
+    common = dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="ERROR")
+    return {i: dict(cls=Nanny, options=dict(common, env=env(i))) for i in range(n)}
 
-# %% ../nbs/10_grid.ipynb #732ec932
+# %% ../nbs/10_grid.ipynb #a154ff11
 QUEUES = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 
 def free_port(want:int=8787) -> int:
@@ -361,8 +362,8 @@ def _cluster(where, workers):
     make = getattr(dask_jobqueue, lookup(where, QUEUES | {"local": ""}, "cluster"))
     try: cluster = make()
     except (TypeError, ValueError) as e:
-        raise ValueError(f"~/.config/dask/jobqueue.yaml does not describe a job of {where}; nbs/10_grid has an "
-                         f"example. Dask says: {' '.join(str(e).split())}") from None
+        raise ValueError(f"~/.config/dask/jobqueue.yaml does not describe a job of {where}; "
+                         f"nbs/10_grid has an example. Dask says: {' '.join(str(e).split())}") from None
     cluster.scale(jobs=workers)
     return cluster
 
@@ -407,7 +408,7 @@ def watch(client, jobs:dict):
             ended.add(again)
         else: yield c, error
 
-# %% ../nbs/10_grid.ipynb #9cda8afc
+# %% ../nbs/10_grid.ipynb #251645c4
 def run_on_cluster(
     profile:Profile,
     runs,             # Folder of the run folders, which all workers can write to
@@ -426,6 +427,6 @@ def run_on_cluster(
             client.submit(warm, todo, pure=False).result() # where a GPU may be
             for i, (c, error) in enumerate(watch(client, {c: runs/run_id(c) for c in of}), 1):
                 if error: failed.setdefault(of[c], f"{type(error).__name__}: {error}")
-                say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: {'failed' if error else 'done'} "
-                    f"({time.time()-start:.0f} s)")
+                say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: "
+                    f"{'failed' if error else 'done'} ({time.time()-start:.0f} s)")
     return Summary(sorted(set(todo) - set(failed)), [n for n in every if n not in todo], failed)

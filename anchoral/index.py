@@ -17,10 +17,10 @@ from .data import atomic, digest, lookup, sha256
 
 log = logging.getLogger("anchoral")
 
-# %% ../nbs/02_index.ipynb #571479f1
+# %% ../nbs/02_index.ipynb #82a4bc43
 def check_unit(vectors, sample:int=20_000):
-    """Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows (all rows,
-    or an even sample of large arrays)."""
+    """Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows
+    (all rows, or an even sample of large arrays)."""
     if getattr(vectors, "ndim", 0) != 2 or not len(vectors):
         raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
     if vectors.dtype != np.float32:
@@ -29,8 +29,8 @@ def check_unit(vectors, sample:int=20_000):
     norms = np.linalg.norm(vectors[rows], axis=1)
     bad = rows[~(np.abs(norms - 1) < 1e-3)]
     if len(bad):
-        raise ValueError(f"{len(bad)} rows are not of unit length, first at {bad[:5].tolist()} (NaN, zero or not "
-                         "normalised); pass them through `unit`")
+        raise ValueError(f"{len(bad)} rows are not of unit length, first at {bad[:5].tolist()} "
+                         "(NaN, zero or not normalised); pass them through `unit`")
     return vectors
 
 # %% ../nbs/02_index.ipynb #cbb5c99b
@@ -104,12 +104,12 @@ class ExactIndex:
         "The same for instances of the pool; an instance is its own nearest neighbour unless it is excluded."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #594e7163
+# %% ../nbs/02_index.ipynb #7264a818
 def _hnswlib():
     try: import hnswlib
     except ImportError as e:
-        raise ImportError('HNSW needs hnswlib and a C++ compiler: pip install "anchoral[hnsw]", or '
-                          'use index="exact"') from e
+        raise ImportError('HNSW needs hnswlib and a C++ compiler: pip install "anchoral[hnsw]", '
+                          'or use index="exact"') from e
     return hnswlib
 
 def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000):
@@ -171,7 +171,7 @@ def search(self:HNSWIndex, vectors, k:int, exclude=None):
     if len(again): ids[again], sims[again] = self._exact.search(q[again], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #aef101e2
+# %% ../nbs/02_index.ipynb #13d46528
 def vectors_digest(vectors, block:int=50_000) -> str:
     "A name for an embedding matrix: all of it, read in blocks."
     return digest(str(vectors.shape), *(digest(np.asarray(vectors[s:s+block])) for s in range(0, len(vectors), block)))
@@ -191,8 +191,8 @@ def load_index(folder, vectors) -> HNSWIndex:
         meta = json.loads((folder/"graph.json").read_text())
         meta["vectors"], meta["sha256"], (folder/"graph.hnsw").stat()
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise ValueError(f"the index in {folder} is damaged ({type(e).__name__}); delete the folder "
-                         "to build it again") from None
+        raise ValueError(f"the index in {folder} is damaged ({type(e).__name__}); "
+                         "delete the folder to build it again") from None
     if meta["vectors"] != vectors_digest(vectors):
         raise ValueError(f"the index in {folder} was built from other vectors; delete the folder to build it again")
     if sha256(folder/"graph.hnsw") != meta["sha256"]:
@@ -201,7 +201,7 @@ def load_index(folder, vectors) -> HNSWIndex:
     graph.load_index(str(folder/"graph.hnsw"), max_elements=len(vectors))
     return HNSWIndex(vectors, meta["M"], meta["ef_construction"], meta["ef"], graph)
 
-# %% ../nbs/02_index.ipynb #2918e003
+# %% ../nbs/02_index.ipynb #1f0bc6da
 def _milvus():
     try: import pymilvus
     except ImportError as e:
@@ -218,8 +218,8 @@ def connect_milvus(
     if "://" not in str(where): Path(where).parent.mkdir(parents=True, exist_ok=True)
     try: return m.MilvusClient(str(where), token=token, timeout=20)
     except (m.MilvusException, m.exceptions.ConnectionConfigException) as e:
-        raise OSError(f"no Milvus at {str(where)!r}: {e.message}; start one, or give a path to keep "
-                      "the index in a file") from None
+        raise OSError(f"no Milvus at {str(where)!r}: {e.message}; start one, "
+                      "or give a path to keep the index in a file") from None
 
 # %% ../nbs/02_index.ipynb #7766e49b
 def fill_collection(
@@ -248,7 +248,7 @@ def fill_collection(
             bar.update(s + len(rows) - bar.n)
     if done < n: client.flush(name)
 
-# %% ../nbs/02_index.ipynb #19fb66e0
+# %% ../nbs/02_index.ipynb #51e9500d
 class MilvusIndex:
     "Approximate search in a Milvus collection."
     kind = "milvus"
@@ -260,8 +260,8 @@ class MilvusIndex:
         most:int=16_384,    # Most answers and candidates a server gives
     ):
         self.vectors, self.ef, self.named, self.most = check_unit(vectors), ef, named, most
-        self.client, self.name = (connect_milvus(where, token),
-                                  f"anchoral_{vectors_digest(vectors)}_{M}_{ef_construction}")
+        self.client = connect_milvus(where, token)
+        self.name = f"anchoral_{vectors_digest(vectors)}_{M}_{ef_construction}"
         fill_collection(self.client, self.name, vectors, M, ef_construction)
         self._exact = ExactIndex(vectors)
 
@@ -272,7 +272,7 @@ class MilvusIndex:
         "As `ExactIndex.neighbours`."
         return self.search(self.vectors[_check_ids(ids, len(self))], k, exclude)
 
-# %% ../nbs/02_index.ipynb #be28c68d
+# %% ../nbs/02_index.ipynb #cced5579
 @patch
 def _ask(self:MilvusIndex, q, k, ef, without):
     "One array of ids per query."
@@ -285,8 +285,8 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
     "As `ExactIndex.search`, approximately."
     q = _check_query(vectors, k, exclude, self.vectors.shape)
     exclude = np.zeros(len(self), bool) if exclude is None else exclude
-    ids, sims, gone = (np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32),
-                       np.flatnonzero(exclude))
+    ids, sims = np.full((len(q), k), -1, np.int64), np.full((len(q), k), -np.inf, np.float32)
+    gone = np.flatnonzero(exclude)
     near = self.vectors[gone] @ q.T # (gone, q)
     without = gone if len(gone) <= self.named else gone[np.argpartition(-near.max(1), self.named)[:self.named]]
     want, most = min(k, len(self) - len(gone)), min(self.most, len(self))
@@ -302,14 +302,14 @@ def search(self:MilvusIndex, vectors, k:int, exclude=None):
         ids[i:i+1], sims[i:i+1] = self._exact.search(q[i:i+1], k, exclude)
     return ids, sims
 
-# %% ../nbs/02_index.ipynb #f09170a6
+# %% ../nbs/02_index.ipynb #18730079
 class BM25:
     "How well a text's words match each text of a pool, by bm25s (Robertson and Zaragoza, 2009)."
     def __init__(self, texts): # The pool
         try: import bm25s
         except ImportError as e:
-            raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; index="exact" and '
-                              'find(like=...) work without it') from e
+            raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; '
+                              'index="exact" and find(like=...) work without it') from e
         self._words = lambda texts: bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
         self._bm25 = bm25s.BM25()
         self._bm25.index(self._words(texts), show_progress=False)
@@ -344,7 +344,7 @@ class BM25Index:
             out[0][row], out[1][row] = topk(np.where(free, scores, -np.inf).astype(np.float32), k)
         return out
 
-# %% ../nbs/02_index.ipynb #2dfd602e
+# %% ../nbs/02_index.ipynb #d1b9c40d
 AUTO_EXACT = 300_000 # Instances up to which exact search is chosen
 
 def make_index(
@@ -357,13 +357,13 @@ def make_index(
     lookup(kind, dict.fromkeys(["auto", "exact", "hnsw", "milvus", "bm25"], True), "index")
     if kind == "auto":
         kind = "exact" if len(vectors) <= AUTO_EXACT else "hnsw"
-        log.info("index: %s search for %s instances (exact up to %s; index= chooses)", kind, f"{len(vectors):,}",
-                 f"{AUTO_EXACT:,}")
+        log.info("index: %s search for %s instances (exact up to %s; index= chooses)",
+                 kind, f"{len(vectors):,}", f"{AUTO_EXACT:,}")
     if kind == "exact": return ExactIndex(vectors)
     if kind == "bm25": return BM25Index(texts, vectors)
     if kind == "milvus":
-        return MilvusIndex(vectors, os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db",
-                           os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
+        where = os.environ.get("ANCHORAL_MILVUS") or Path(cache or tempfile.mkdtemp())/"milvus.db"
+        return MilvusIndex(vectors, where, os.environ.get("ANCHORAL_MILVUS_TOKEN", ""))
     _hnswlib()
     folder = Path(cache)/vectors_digest(vectors) if cache is not None else None
     if folder is not None and (folder/"graph.json").exists(): return load_index(folder, vectors)

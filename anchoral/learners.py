@@ -23,7 +23,7 @@ from .data import atomic, lookup, sha256
 from .embeddings import ENCODERS, encode, model_folder
 from .strategies import Outputs
 
-# %% ../nbs/06_learners.ipynb #21c0f407
+# %% ../nbs/06_learners.ipynb #1be5ff88
 def check(
     ok:bool,     # What should hold
     message:str, # What to say when it does not
@@ -36,11 +36,11 @@ def check_classes(n_classes, minority=()) -> tuple:
     check(int(n_classes) == n_classes and n_classes >= 2,
           f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
     for c in minority:
-        check(c in range(n_classes), f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 "
-                                     f"to {n_classes - 1}.")
+        check(c in range(n_classes),
+              f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 to {n_classes - 1}.")
     return tuple(int(c) for c in minority)
 
-# %% ../nbs/06_learners.ipynb #3dbb96de
+# %% ../nbs/06_learners.ipynb #4d6a00c7
 def row_ids(x, ids=None) -> np.ndarray:
     "The ids of the rows of `x`, by default 0, 1, 2, ..."
     ids = np.arange(len(x)) if ids is None else np.asarray(ids)
@@ -50,13 +50,13 @@ def row_ids(x, ids=None) -> np.ndarray:
 def check_labels(x, y, n_classes) -> np.ndarray:
     "The labels as int64, once there is something to learn from."
     y = np.asarray(y)
-    check(y.ndim == 1 and len(x) == len(y), f"{len(x)} rows of x and labels of shape {y.shape}: fit takes "
-                                            "one label per row.")
+    check(y.ndim == 1 and len(x) == len(y),
+          f"{len(x)} rows of x and labels of shape {y.shape}: fit takes one label per row.")
     check(len(y) > 0, "the labelled set is empty: label at least one instance of two classes before fit.")
     check(y.dtype.kind in "iu", f"labels of type {y.dtype}: fit takes integers from 0 to {n_classes - 1}.")
     wrong = y[(y < 0) | (y >= n_classes)]
-    check(not len(wrong), f"label {wrong[0] if len(wrong) else None} is not a class: 0 to {n_classes - 1} are (-1 "
-                          "marks an unlabelled row).")
+    check(not len(wrong), f"label {wrong[0] if len(wrong) else None} is not a class: "
+                          f"0 to {n_classes - 1} are (-1 marks an unlabelled row).")
     check(len(np.unique(y)) > 1, f"every label is class {y[0]}: label an instance of another class before fit.")
     return y.astype(np.int64)
 
@@ -66,7 +66,7 @@ def softmax(logits) -> np.ndarray:
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
-# %% ../nbs/06_learners.ipynb #cd1f8983
+# %% ../nbs/06_learners.ipynb #89cb482e
 def fit_logistic(
     x,             # (n, h) embeddings of the labelled set
     y,             # (n,) labels
@@ -76,8 +76,8 @@ def fit_logistic(
 ) -> tuple:        # `W` (n_classes, h) and `bias` (n_classes,)
     "Multinomial logistic regression, one row per class; unseen classes get bias minus infinity."
     from sklearn.linear_model import LogisticRegression
-    model = LogisticRegression(C=C, class_weight="balanced" if balanced else None, solver="lbfgs",
-                               max_iter=10_000).fit(np.asarray(x, np.float64), y)
+    model = LogisticRegression(C=C, class_weight="balanced" if balanced else None, solver="lbfgs", max_iter=10_000)
+    model.fit(np.asarray(x, np.float64), y)
     w, b = model.coef_, model.intercept_
     if len(model.classes_) == 2: w, b = np.vstack([-w, w]) / 2, np.r_[-b, b] / 2
     W = np.zeros((n_classes, w.shape[1]), np.float32)
@@ -108,7 +108,7 @@ def writing(
         if folder.exists(): folder.rename(old)
     shutil.rmtree(old, ignore_errors=True)
 
-# %% ../nbs/06_learners.ipynb #b57df19d
+# %% ../nbs/06_learners.ipynb #59e4b1e4
 def reading(
     folder,        # A folder that `writing` wrote
     name:str=None, # The learner expected there
@@ -121,8 +121,8 @@ def reading(
         kind, files = facts["learner"], dict(facts["files"])
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / 'learner.json'} is damaged: {again}") from None
-    check(name in (None, kind), f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it "
-                                "with `load_learner`.")
+    check(name in (None, kind),
+          f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it with `load_learner`.")
     for f, digest in files.items():
         check((folder / f).is_file(), f"{folder / f} is missing: {again}")
         check(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
@@ -207,15 +207,15 @@ MODELS = {  # name: (hub id, revision, learning rate)
     "mpnet": (None, None, 4e-5),
 }
 
-# %% ../nbs/06_learners.ipynb #72113fff
+# %% ../nbs/06_learners.ipynb #831c346b
 def check_model(model) -> str:
     "The model's name, if it is one of `MODELS`, a folder that exists, or could be a hub id."
     model = str(model)
     folder = Path(model).expanduser()
     if folder.is_dir() and model not in MODELS:
         for f in ("config.json", "model.safetensors"):
-            check((folder / f).is_file(), f"model={model!r}: this folder has no {f} (weights are read from "
-                                          "safetensors only).")
+            check((folder / f).is_file(),
+                  f"model={model!r}: this folder has no {f} (weights are read from safetensors only).")
     if model in MODELS or folder.is_dir() or re.fullmatch(r"\w[\w.-]*/[\w.-]+", model): return model
     check("/" not in model and "\\" not in model, f"model={model!r}: there is no such folder.")
     try: lookup(model, MODELS, "model")
@@ -255,7 +255,7 @@ class Tokens:
         at = np.where(mask, self.starts[:, None] + column, 0)
         return np.where(mask, self.flat[at], value).astype(np.int64), mask.astype(np.int64)
 
-# %% ../nbs/06_learners.ipynb #36107352
+# %% ../nbs/06_learners.ipynb #b334d61a
 def tokenize(
     texts,            # Texts
     tokenizer,        # A tokeniser of transformers
@@ -264,8 +264,8 @@ def tokenize(
 ) -> Tokens:
     "Token ids of `texts`, cut to `max_tokens`, never empty."
     check(max_tokens > tokenizer.num_special_tokens_to_add(),
-          f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own and needs "
-          "room for one more.")
+          f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own "
+          "and needs room for one more.")
     rows, texts = [], list(texts)
     for i, t in enumerate(texts): check(isinstance(t, str), f"text {i} is {t!r}: texts are strings.")
     for i in range(0, len(texts), 10_000):
@@ -274,7 +274,7 @@ def tokenize(
         rows += [np.array(r or [tokenizer.pad_token_id], np.int32) for r in batch]
     return Tokens.of(rows)
 
-# %% ../nbs/06_learners.ipynb #9b0199e1
+# %% ../nbs/06_learners.ipynb #e27ca6ff
 def need_torch():
     "Say what to install, unless torch and transformers are there."
     missing = [m for m in ("torch", "transformers") if importlib.util.find_spec(m) is None]
@@ -286,8 +286,8 @@ def find_device(device=None) -> str:
     if device is None: return "cuda" if torch.cuda.is_available() else "cpu"
     try: torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise ValueError(f"device={device!r} is unknown or not on this machine: try 'cpu', "
-                         "or None to choose.") from None
+        raise ValueError(f"device={device!r} is unknown or not on this machine: "
+                         "try 'cpu', or None to choose.") from None
     return str(device)
 
 # %% ../nbs/06_learners.ipynb #11f05922
@@ -364,15 +364,15 @@ def positions(config) -> int:
     n = getattr(config, "max_position_embeddings", None) or 2**30
     return n - 2 if config.model_type in ("mpnet", "roberta", "xlm-roberta", "camembert") else n  # these count from 2
 
-# %% ../nbs/06_learners.ipynb #7585e7d1
+# %% ../nbs/06_learners.ipynb #206b0435
 def last_linear(net) -> tuple: # Parent module, attribute name, layer
     "The classification layer of a network: its last linear layer."
     import torch
     name, layer = [(n, m) for n, m in net.named_modules() if isinstance(m, torch.nn.Linear)][-1]
     parent, _, leaf = name.rpartition(".")
     check(layer.out_features == net.config.num_labels,
-          f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows ({name} has "
-          f"{layer.out_features}).")
+          f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows "
+          f"({name} has {layer.out_features}).")
     return net.get_submodule(parent), leaf, layer
 
 @contextmanager
@@ -594,7 +594,7 @@ def bias(self:FineTune):
     "(C,) float32 bias; −inf for a class without a label, which makes its probability 0."
     return weights(self._trained(), self.seen)[1]
 
-# %% ../nbs/06_learners.ipynb #c82a770c
+# %% ../nbs/06_learners.ipynb #118fd40b
 @patch
 def save(self:FineTune, folder):
     "Write network, tokeniser and parameters to `folder`, which transformers can read too."
@@ -610,8 +610,8 @@ def load(cls:FineTune, folder, device=None):
     self = cls(**{**facts["params"], "model": "minilm"}, device=device)
     self.model = facts["params"]["model"]  # where a new fit would start; it need not be on this machine
     self.seen, self.log = np.array(facts["seen"]), facts["log"]
-    self.net, self._tokenizer = (load_network(str(folder), self.n_classes, seed=0).to(self.device),
-                                 load_tokenizer(str(folder)))
+    self.net = load_network(str(folder), self.n_classes, seed=0).to(self.device)
+    self._tokenizer = load_tokenizer(str(folder))
     return self
 
 # %% ../nbs/06_learners.ipynb #352d560a

@@ -33,7 +33,7 @@ class Seeds:
         seeds = {"order": self.order, "filter": self.filter, "strategy": self.strategy, "start": self.filter}
         return np.random.default_rng([list(seeds).index(source), seeds[source], turn])
 
-# %% ../nbs/07_loop.ipynb #3c8a217c
+# %% ../nbs/07_loop.ipynb #2ef45581
 class ActiveLearner:
     "One turn of active learning at a time: `ask` which instances to label, `tell` their labels."
     def __init__(self,
@@ -48,8 +48,8 @@ class ActiveLearner:
         examples=(),         # Ids to ask about first, while some class has no label
     ):
         if len(x) != len(index):
-            raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; both must "
-                             "be the whole pool")
+            raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; "
+                             "both must be the whole pool")
         self.x, self.learner, self.filter, self.strategy, self.seeds = x, learner, filter, strategy, seeds
         self.examples = np.asarray(examples, np.int64)
         if len(self.examples) and (len(set(examples)) < len(examples)
@@ -95,7 +95,7 @@ def outputs(self:ActiveLearner, ids) -> Outputs:
         return out.probs, h
     return Outputs(ids, compute)
 
-# %% ../nbs/07_loop.ipynb #0ebddd23
+# %% ../nbs/07_loop.ipynb #710078eb
 @patch
 def _start(self:ActiveLearner, b):
     "A batch while some class has no label: examples first, then at random."
@@ -119,14 +119,14 @@ def ask(self:ActiveLearner,
         self.fit()
         self.subpool = self.filter(self.state, self.seeds.rng("filter", self.turn))
         if self.state.excluded[self.subpool.ids].any():
-            raise ValueError("the filter returned instances that are labelled or skipped; it must leave "
-                             "out `state.excluded`")
-        batch = self.strategy(self.outputs(self.subpool.ids), b,
-                              self.seeds.rng("strategy", self.turn)) if len(self.subpool) else self.subpool.ids
+            raise ValueError("the filter returned instances that are labelled or skipped; "
+                             "it must leave out `state.excluded`")
+        batch = self.subpool.ids
+        if len(self.subpool): batch = self.strategy(self.outputs(batch), b, self.seeds.rng("strategy", self.turn))
     if len(batch): self.batch = list(batch.tolist())
     return batch
 
-# %% ../nbs/07_loop.ipynb #1d323e81
+# %% ../nbs/07_loop.ipynb #60dd83f7
 @patch
 def _check_ids(self:ActiveLearner, ids):
     ids = np.atleast_1d(np.asarray(ids))
@@ -138,8 +138,8 @@ def _check_ids(self:ActiveLearner, ids):
     if len(np.unique(ids)) < len(ids): raise ValueError("the same id stands twice in one call")
     done = ids[self.state.excluded[ids]] if len(ids) else ids
     if len(done):
-        raise ValueError(f"instance {done[0]} was answered already; use undo within the open batch, or "
-                         "restore a skipped one")
+        raise ValueError(f"instance {done[0]} was answered already; use undo within the open batch, "
+                         "or restore a skipped one")
     return ids.astype(np.int64)
 
 @patch

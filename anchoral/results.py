@@ -106,9 +106,9 @@ def _check_together(c):
     if c.filter == "randsub" and c.subpool_size < c.query_size:
         raise ValueError(f"subpool_size {c.subpool_size} is below query_size {c.query_size}; no batch could be full")
 
-# %% ../nbs/08_results.ipynb #a2314b9b
-POSITIVE = ("query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size tokens C epochs "
-            "batch_size model_tokens threads".split())
+# %% ../nbs/08_results.ipynb #77808f09
+POSITIVE = ("query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size "
+            "tokens C epochs batch_size model_tokens threads").split()
 
 def make_config(**fields) -> Config:
     "A `Config`; unknown names are refused with the nearest valid one named."
@@ -151,11 +151,11 @@ def _prepared(c:Config):
     learner = make_learner(c, task)
     return learner.prepare(task.texts, fit_on=task.texts), learner.prepare(task.test_texts, fit_on=task.texts)
 
-# %% ../nbs/08_results.ipynb #a33a28f6
+# %% ../nbs/08_results.ipynb #f9a20053
 def prepare(c:Config):
     "`(task, index, x, x_test)`, shared by runs that differ only in filter, strategy, budget or seeds."
-    same = Config(**{f: getattr(c, f) for f in ("task", "learner", "encoder", "tokens", "head_encoder", "model",
-                                                "model_tokens", "layers")})
+    fields = "task learner encoder tokens head_encoder model model_tokens layers".split()
+    same = Config(**{f: getattr(c, f) for f in fields})
     return _task(c.task), _index(c.task, c.encoder, c.tokens, c.index), *_prepared(same)
 
 def make_active_learner(c:Config, task, index, x):
@@ -177,7 +177,7 @@ def make_oracle(c:Config, task):
     said = np.where(wrong, (task.labels + shift) % task.n_classes, task.labels)
     return lambda ids: said[ids]
 
-# %% ../nbs/08_results.ipynb #56e6e224
+# %% ../nbs/08_results.ipynb #81228002
 @contextmanager
 def locked(folder):
     "Hold the folder's lock; a `RuntimeError` if another process has it."
@@ -186,26 +186,24 @@ def locked(folder):
     try:
         with FileLock(Path(folder)/".lock", timeout=0): yield
     except Timeout:
-        raise RuntimeError(f"{folder} is being written by another process; wait for it or "
-                           "choose another folder") from None
+        raise RuntimeError(f"{folder} is being written by another process; "
+                           "wait for it or choose another folder") from None
 
 def read_rounds(folder) -> list[dict]:
     "The iterations saved in a run folder; a last line that was cut off is left out."
     path = Path(folder)/"rounds.jsonl"
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
-    rounds = []
+    rounds, needed = [], {"query", "end", "seconds", "f1", "n_labelled"}
     for i, line in enumerate(lines[:-1]):
         try:
             r = json.loads(line)
-            if r["iteration"] != i or not {"query", "end", "seconds", "f1",
-                                           "n_labelled"} <= r.keys() or (i == 0 and not r["initial"]):
-                raise ValueError
+            if r["iteration"] != i or not needed <= r.keys() or (i == 0 and not r["initial"]): raise ValueError
             rounds.append(r)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{path}, line {i+1} is damaged; delete {folder} to run it again") from None
     return rounds
 
-# %% ../nbs/08_results.ipynb #2b80d40c
+# %% ../nbs/08_results.ipynb #a60b9509
 def read_config(folder) -> dict:
     "The configuration of a run folder; a field that came later has its default."
     try: return LATER | json.loads((Path(folder)/"config.json").read_text())
@@ -219,8 +217,8 @@ def _open_run(config, folder) -> list[dict]:
         have = read_config(folder)
         other = sorted(k for k in want.keys() | have.keys() if want.get(k) != have.get(k))
         if other:
-            raise ValueError(f"{folder} holds another configuration, which differs in {', '.join(other)}; choose "
-                             "another folder or delete it")
+            raise ValueError(f"{folder} holds another configuration, which differs in {', '.join(other)}; "
+                             "choose another folder or delete it")
     elif (folder/"rounds.jsonl").exists():
         raise ValueError(f"{folder} has iterations but no config.json; delete it to run it again")
     else:
@@ -230,7 +228,7 @@ def _open_run(config, folder) -> list[dict]:
     with atomic(folder/"rounds.jsonl") as tmp: tmp.write_text("".join(json.dumps(r) + "\n" for r in rounds))
     return rounds
 
-# %% ../nbs/08_results.ipynb #ac5a902e
+# %% ../nbs/08_results.ipynb #04ebc5a3
 def record(task, r, initial) -> dict:
     "The saved form of a `Round`."
     rare, sub = task.is_minority, r.subpool
@@ -240,23 +238,22 @@ def record(task, r, initial) -> dict:
         for p in sorted(set(task.test_part)) for at in [task.test_part == p]}
     found = None if task.groups is None else len({g for g in task.groups[r.labelled] if g is not None})
     out = dict(iteration=r.iteration, n_labelled=len(r.labelled), minority_labelled=int(rare[r.labelled].sum()),
-               f1=f1.tolist(), f1_parts=parts,
-               groups_found=found, subpool=None if sub is None else len(sub),
+               f1=f1.tolist(), f1_parts=parts, groups_found=found, subpool=None if sub is None else len(sub),
                subpool_minority=None if sub is None else int(rare[sub.ids].sum()),
                subpool_digest=None if sub is None else digest(sub.ids), scored=r.scored if sub is not None else None,
                query=r.query.tolist(), query_minority=int(rare[r.query].sum()), end=r.end)
     if r.iteration == 0: out["initial"] = initial.tolist()
     return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
 
-# %% ../nbs/08_results.ipynb #b66c4d5a
+# %% ../nbs/08_results.ipynb #7ad62ed6
 def check_task(c:Config, task):
     "Raise a `ValueError` where the pool cannot serve the configuration."
     if (task.labels < 0).any():
         raise ValueError(f"{c.task!r} has unlabelled instances; a simulation needs an oracle for all of them")
     if not len(task.test_texts): raise ValueError(f"{c.task!r} has no test set to evaluate on")
     if len(task.texts) < c.n_initial + c.query_size:
-        raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, fewer than the initial set and one "
-                         f"query of {c.query_size}")
+        raise ValueError(f"the pool of {c.task!r} has {len(task.texts)} instances, "
+                         f"fewer than the initial set and one query of {c.query_size}")
     initial_set(task, c.n_initial, c.per_minority, c.data_seed, c.initial_group or None)
 
 # %% ../nbs/08_results.ipynb #2b122fd5
@@ -282,7 +279,7 @@ def run(
                 bar.update(r["n_labelled"] - bar.n)
     return rounds
 
-# %% ../nbs/08_results.ipynb #af379188
+# %% ../nbs/08_results.ipynb #d990fff6
 def _set_threads(c):
     "torch keeps its own count of threads."
     if c.learner == "finetune":
@@ -293,8 +290,8 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
     "Simulate on from `rounds`, appending a line to the run folder for each iteration."
     from anchoral.loop import simulate
     _set_threads(c)
-    initial = np.array(rounds[0]["initial"]) if rounds else initial_set(task, c.n_initial, c.per_minority, c.data_seed,
-            c.initial_group or None)
+    initial = (np.array(rounds[0]["initial"]) if rounds
+               else initial_set(task, c.n_initial, c.per_minority, c.data_seed, c.initial_group or None))
     history = [initial, *(np.array(r["query"]) for r in rounds)]
     spent = sum(sum(r["seconds"].values()) for r in rounds)
     al, oracle = make_active_learner(c, task, index, x), make_oracle(c, task)
@@ -325,7 +322,7 @@ def run_frame(config:dict, rounds:list[dict], name:str, task) -> pd.DataFrame:
                    batch=[len(r["query"]) for r in rounds])
     return df.assign(**{k: config[k] for k in keep})
 
-# %% ../nbs/08_results.ipynb #0956d65f
+# %% ../nbs/08_results.ipynb #85e6c446
 def collect(
     runs, # Folder that holds run folders
     ids=None, # Only these runs
@@ -337,13 +334,13 @@ def collect(
         if (ids is None or path.parent.name in ids) and rounds and rounds[-1]["end"]:
             frames.append(run_frame(config, rounds, path.parent.name, _task(config["task"])))
     if not frames:
-        raise ValueError(f"no finished runs in {runs}; run a profile first, for instance `anchoral "
-                         "run --profile quick`")
+        raise ValueError(f"no finished runs in {runs}; run a profile first, for instance "
+                         "`anchoral run --profile quick`")
     df = pd.concat(frames, ignore_index=True)
-    return df.astype({c: "Int64" for c in ("subpool", "subpool_minority", "scored", "groups_found",
-                                           "groups_total") if c in df})
+    whole = "subpool subpool_minority scored groups_found groups_total".split() # numbers, some of them missing
+    return df.astype({c: "Int64" for c in whole if c in df})
 
-# %% ../nbs/08_results.ipynb #c4a5ed41
+# %% ../nbs/08_results.ipynb #43d12295
 def collect_ids(runs, ids=None) -> pd.DataFrame:
     "One row per labelled instance: run, iteration at which it was asked (−1 for the initial set), id."
     rows = []
@@ -353,22 +350,22 @@ def collect_ids(runs, ids=None) -> pd.DataFrame:
         if not rounds: continue
         for t, batch in [(-1, rounds[0]["initial"]), *((r["iteration"], r["query"]) for r in rounds)]:
             rows += [(path.parent.name, t, i) for i in batch]
-    return pd.DataFrame(rows, columns=["run", "iteration", "id"]).astype({"run": "category",
-            "iteration": "int16", "id": "int32"})
+    df = pd.DataFrame(rows, columns=["run", "iteration", "id"])
+    return df.astype({"run": "category", "iteration": "int16", "id": "int32"})
 
 def results_dir() -> Path:
     "Where saved results are: `$ANCHORAL_RESULTS`, else `results/` of the repository or the working folder."
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
     return (repo_root() or Path.cwd())/"results"
 
-# %% ../nbs/08_results.ipynb #5b2d2a9c
+# %% ../nbs/08_results.ipynb #9b45aa6e
 PACKAGES = "numpy pandas scikit-learn scipy torch transformers sentence-transformers hnswlib".split()
 
 def cpu() -> str:
     "The processor's name, as far as the system tells it."
     info = Path("/proc/cpuinfo")
-    names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines()
-             if l.startswith("model name")] if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [l.split(":", 1)[1].strip() for l in lines if l.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 def vectors_of(configs:dict) -> dict:
@@ -385,12 +382,12 @@ def provenance(profile:str, command:str, configs:dict, partial:bool=False) -> di
     def have(p):
         try: return version(p)
         except PackageNotFoundError: return None
-    return dict(profile=profile, command=command, python=platform.python_version(),
-                packages={p: have(p) for p in PACKAGES},
+    return dict(profile=profile, command=command,
+                python=platform.python_version(), packages={p: have(p) for p in PACKAGES},
                 machine=f"{platform.system()} {platform.machine()}", cpu=cpu(), vectors=vectors_of(configs),
                 threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
 
-# %% ../nbs/08_results.ipynb #ad201ef4
+# %% ../nbs/08_results.ipynb #d5958e4c
 def _write_new(path, write):
     """Write a file unless it would have the bytes it has:
     what did not change keeps its date, and nothing is drawn again."""
@@ -403,8 +400,8 @@ def save_results(profile:str, runs, command:str, ids=None, folder=None):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
     configs = {r: read_config(Path(runs)/r) for r in sorted(df.run.unique())}
-    asked, about = collect_ids(runs, set(configs)), json.dumps(provenance(profile, command, configs,
-            bool(set(ids or ()) - set(configs))), indent=1) + "\n"
+    asked, partial = collect_ids(runs, set(configs)), bool(set(ids or ()) - set(configs))
+    about = json.dumps(provenance(profile, command, configs, partial), indent=1) + "\n"
     _write_new(folder/f"{profile}.parquet", lambda p: df.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}-ids.parquet", lambda p: asked.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}.json", lambda p: p.write_text(about))
@@ -415,22 +412,22 @@ def load_results(profile:str, folder=None) -> pd.DataFrame:
     path = Path(folder or results_dir())/f"{profile}.parquet"
     if path.exists(): return pd.read_parquet(path)
     have = sorted(p.stem for p in path.parent.glob("*.parquet") if not p.stem.endswith("-ids"))
-    raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); make them "
-                            f"with `anchoral run --profile {profile}`")
+    raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); "
+                            f"make them with `anchoral run --profile {profile}`")
 
 # %% ../nbs/08_results.ipynb #4aa66870
 def auc(scores) -> float:
     "Trapezoid area with unit spacing over iterations."
     return float(np.trapezoid(np.asarray(scores, float)))
 
-# %% ../nbs/08_results.ipynb #ebb94189
+# %% ../nbs/08_results.ipynb #02bea71c
 def per_run(df:pd.DataFrame) -> pd.DataFrame:
     "One row per run: areas, budget, total selection time in minutes, instances scored."
     keys = ["task", "learner", "model", "strategy", "variant", "run"]
     df = df.sort_values([*keys, "iteration"])
     g = df.groupby(keys, sort=False, observed=True)
-    return pd.DataFrame(dict(budget=g.n_labelled.max(), iterations=g.iteration.max(), majority=g.f1_majority.agg(auc),
-                             minority=g.f1_minority.agg(auc),
+    return pd.DataFrame(dict(budget=g.n_labelled.max(), iterations=g.iteration.max(),
+                             majority=g.f1_majority.agg(auc), minority=g.f1_minority.agg(auc),
                              time=g.time_select.sum() / 60, scored=g.scored.sum().astype(float),
                              subpool=g.subpool.agg(lambda s: s.astype(float).median()),
                              pool=g.pool.first(), found=g.minority_labelled.max())).reset_index()
@@ -443,7 +440,7 @@ def budget_matched(df:pd.DataFrame) -> pd.DataFrame:
     last = longest.groupby(keys).min().rename("last").reset_index()
     return df.merge(last, how="left", on=keys).query("not iteration > last").drop(columns="last")
 
-# %% ../nbs/08_results.ipynb #5f461182
+# %% ../nbs/08_results.ipynb #a78dfa6a
 def iqr(x) -> float:
     "Distance between the quartiles."
     return float(np.subtract(*np.percentile(np.asarray(x, float), [75, 25])))
@@ -454,14 +451,14 @@ def summary(
 ) -> pd.DataFrame:
     """Median and interquartile range over runs of what `per_run` measures:
     one row per task, learner, model, strategy and variant."""
-    rows = per_run({"overall": lambda d: d, "matched": budget_matched}[lookup(at,
-            {"overall": "overall", "matched": "matched"}, "measure")](df))
+    cut = lookup(at, {"overall": lambda d: d, "matched": budget_matched}, "measure")
+    rows = per_run(cut(df))
     g = rows.groupby(["task", "learner", "model", "strategy", "variant"], sort=False, observed=True)
     what = ["budget", "iterations", "majority", "minority", "time", "scored", "subpool", "found"]
     out = {f"{w}_{name}": g[w].agg(f) for w in what for name, f in [("median", "median"), ("iqr", iqr)]}
     return pd.DataFrame(out).assign(runs=g.size(), pool=g.pool.first()).reset_index()
 
-# %% ../nbs/08_results.ipynb #659c22f0
+# %% ../nbs/08_results.ipynb #e53255fb
 def geometric_mean(
     df:pd.DataFrame,
     value:str, # Column to average
@@ -472,5 +469,5 @@ def geometric_mean(
     med[value] = med[value].astype(float)
     g = med.groupby(["task", "variant", "iteration"], observed=True)[value]
     with np.errstate(divide="ignore"): mean = g.agg(lambda v: float(np.exp(np.log(v).mean())))
-    return pd.DataFrame({value: mean, "strategies": g.size(),
-                         "zeros": g.agg(lambda v: int((v == 0).sum()))}).reset_index()
+    zeros = g.agg(lambda v: int((v == 0).sum()))
+    return pd.DataFrame({value: mean, "strategies": g.size(), "zeros": zeros}).reset_index()

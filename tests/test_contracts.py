@@ -56,7 +56,7 @@ FILTER_FAULTS = {
     "1 scores for 9 ids": lambda ids, s, rng: Subpool(ids, np.ones(1)),
     "one of the anchors": lambda ids, s, rng: Subpool(ids, None, s.history[0], np.full(len(ids), 299)),
     "changed the state": lambda ids, s, rng: (s.labels.__setitem__(ids, 0), Subpool(ids))[1],
-    "for the same seed": lambda ids, s, rng: Subpool(np.sort(np.random.default_rng().permutation(ids)[:4])),
+    "for the same seed": lambda ids, s, rng: good_filter(s, np.random.default_rng()),
     "an empty memo": remembers,
     "fails when 3 instances are free": lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9,
         replace=False))),

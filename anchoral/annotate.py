@@ -54,7 +54,7 @@ class Answer:
     similarity:float|None = None # A cosine
     peeked:bool = False      # Did the person look at what the model thinks first?
 
-# %% ../nbs/15_annotate.ipynb #be4365e5
+# %% ../nbs/15_annotate.ipynb #ae3b125a
 class Book:
     "What the events of a session add up to."
     def __init__(self,
@@ -63,7 +63,6 @@ class Book:
     ):
         self.n_classes, self.minority = n_classes, list(minority)
         self.batches, self.answers, self.job, self.ended, self.seq = [], {}, None, "", 0
-
     def pending(self, batch) -> list:
         "Ids of a batch that have no answer."
         return [i for i in batch.ids if i not in self.answers] if batch.kind != "file" else []
@@ -77,7 +76,8 @@ class Book:
         return out
     @property
     def queue(self) -> list:
-        "Ids that wait for an answer, in the order in which they are shown."; return list(self.where())
+        "Ids that wait for an answer, in the order in which they are shown."
+        return list(self.where())
     def masked(self) -> set:
         "Ids no new batch may hold: answered, or waiting."
         return set(self.answers) | {i for b in self.batches for i in b.ids}
@@ -140,7 +140,7 @@ def _do_undo(self:Book, id): del self.answers[id]
 def _do_restore(self:Book, ids):
     for i in ids: del self.answers[i]
 
-# %% ../nbs/15_annotate.ipynb #395cff61
+# %% ../nbs/15_annotate.ipynb #6414e172
 def read_log(
     path, # A session's `log.jsonl`
 ) -> list:
@@ -153,8 +153,8 @@ def read_log(
     for n, line in enumerate(whole.splitlines(), 1):
         try: events.append(json.loads(line))
         except ValueError:
-            raise ValueError(f"line {n} of {path.name} is damaged; the {n-1} lines before it are whole: keep a copy "
-                             "of the file, cut it there, and open the session again") from None
+            raise ValueError(f"line {n} of {path.name} is damaged; the {n-1} lines before it are whole: "
+                             "keep a copy of the file, cut it there, and open the session again") from None
     if len(whole) < len(data):
         with atomic(path) as tmp: tmp.write_bytes(whole)
     return events
@@ -183,28 +183,28 @@ class Session:
         _OPEN[self.folder] = self
         self._go()
 
-# %% ../nbs/15_annotate.ipynb #2e1a5d6d
+# %% ../nbs/15_annotate.ipynb #86cddfe6
 @patch
 def _check(self:Session):
     "Refuse what could not work, before anything is written."
     n, task, state = len(self.al.x), self.task, self.al.state
     if len(task.texts) != n:
-        raise ValueError(f"the task has {len(task.texts)} texts but the learner reads {n} instances; encode the "
-                         "task's texts, all of them and in their order")
+        raise ValueError(f"the task has {len(task.texts)} texts but the learner reads {n} instances; "
+                         "encode the task's texts, all of them and in their order")
     if task.n_classes != state.n_classes or set(task.minority) != set(state.minority):
         raise ValueError(f"the task has {task.n_classes} classes, minority {tuple(task.minority)}, and the "
                          f"ActiveLearner {state.n_classes}, minority {tuple(state.minority)}; they must agree")
     if not isinstance(self.query_size, (int, np.integer)) or self.query_size < 1:
         raise ValueError(f"query_size must be a whole number of at least 1, got {self.query_size!r}")
     if state.history:
-        raise ValueError(f"the ActiveLearner was told {len(self.al.labelled)} labels already, and a session begins "
-                         "with what is in the task: give it a new one, and the labels by load()")
+        raise ValueError(f"the ActiveLearner was told {len(self.al.labelled)} labels already, and a session "
+                         "begins with what is in the task: give it a new one, and the labels by load()")
     self._facts()
     if self.ahead not in (0, 1):
         raise ValueError("ahead must be 0 (wait for the model) or 1 (a batch from the model before), "
                          f"got {self.ahead!r}")
 
-# %% ../nbs/15_annotate.ipynb #b912d4b2
+# %% ../nbs/15_annotate.ipynb #92c7bba6
 @patch
 def _facts(self:Session) -> dict:
     "What makes a pool this pool; a `ValueError` when the folder belongs to another."
@@ -213,9 +213,9 @@ def _facts(self:Session) -> dict:
                  pool=digest(*task.texts))
     if meta.exists() and (have := json.loads(meta.read_text())) != facts:
         odd = [k for k in facts if have.get(k) != facts[k]]
-        raise ValueError(f"the session in {self.folder.name!r} belongs to another task: its {odd[0]} is "
-                         f"{have.get(odd[0])!r}, here it is {facts[odd[0]]!r}; give another folder, or the task "
-                         "it was begun with")
+        raise ValueError(f"the session in {self.folder.name!r} belongs to another task: "
+                         f"its {odd[0]} is {have.get(odd[0])!r}, here it is {facts[odd[0]]!r}; "
+                         "give another folder, or the task it was begun with")
     return facts
 
 # %% ../nbs/15_annotate.ipynb #1708d498
@@ -302,7 +302,7 @@ def _work(self:Session, job):
         self._go()
     self._tell_all()
 
-# %% ../nbs/15_annotate.ipynb #03173cae
+# %% ../nbs/15_annotate.ipynb #407b11f6
 def fresh(al:ActiveLearner) -> ActiveLearner:
     "The same parts, nothing labelled."
     s = al.state
@@ -321,9 +321,9 @@ def choose(
     al.skip(np.setdiff1d(masked, al.labelled))
     ids = al.ask(b)
     if not len(ids):
-        return dict(do="empty", why="every text has an answer"
-                    if al.state.excluded.all() else "the subpool is empty: nothing without an answer "
-                                                    "is near the anchors")
+        why = ("every text has an answer" if al.state.excluded.all() else
+               "the subpool is empty: nothing without an answer is near the anchors")
+        return dict(do="empty", why=why)
     if al.subpool is None:
         return dict(do="batch", kind="example" if np.isin(ids, al.examples).all() else "random", ids=ids.tolist())
     out = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.turn - 1,
@@ -366,15 +366,15 @@ def _mark(self:Session):
 # %% ../nbs/15_annotate.ipynb #d6e802b6
 def _now(): return datetime.now(UTC).isoformat(timespec="milliseconds")
 
-# %% ../nbs/15_annotate.ipynb #4a57cfc3
+# %% ../nbs/15_annotate.ipynb #b86b4b7e
 @patch
 def answer(self:Session,
     label,    # A class's name or number; None skips
     id=None,  # The text that the person saw; default: the current one
     seq=None, # The `seq` of the view they saw it in, if it has one
 ) -> bool:
-    """Answer the current text. False, and nothing done,
-    when that is not the text (or the view) the answer was meant for."""
+    """Answer the current text.
+    False, and nothing done, when that is not the text (or the view) the answer was meant for."""
     label = self._class(label)
     with self.lock:
         now = self._mark()
@@ -413,13 +413,13 @@ def undo(self:Session, seq=None) -> int|None:
     self._tell_all()
     return done[-1]
 
-# %% ../nbs/15_annotate.ipynb #4b0e9ee5
+# %% ../nbs/15_annotate.ipynb #a471f606
 @patch
 def change(self:Session, id, label):
     "Give a text that was answered another label, or None to skip it."
     if id not in self.book.answers:
-        raise ValueError(f"text {id} has no answer yet, so there is none to change; answered are "
-                         f"{list(self.book.answers)[-5:]} (the last five)")
+        raise ValueError(f"text {id} has no answer yet, so there is none to change; "
+                         f"answered are {list(self.book.answers)[-5:]} (the last five)")
     self._step(do="change", id=int(id), label=self._class(label))
 
 @patch
@@ -442,18 +442,17 @@ def skipped(self:Session) -> list:
     "Ids of the texts that were skipped."
     return [i for i, a in self.book.answers.items() if a.label is None]
 
-# %% ../nbs/15_annotate.ipynb #2ed3e82c
+# %% ../nbs/15_annotate.ipynb #e2152c37
 @patch
 def wait(self:Session,
     seconds:float=60, # At most so long
 ) -> int|None:
     "Wait until a text can be shown; its id, or None when nothing is left."
-    with self.changed:
-        done = self.changed.wait_for(lambda: self.current is not None or self.book.ended or self.error
-                                     or self._closed, seconds)
+    def ready(): return self.current is not None or self.book.ended or self.error or self._closed
+    with self.changed: done = self.changed.wait_for(ready, seconds)
     if self.error:
-        raise RuntimeError(f"choosing the next batch failed, and every answer is safe: {self.error}; mend the cause "
-                           "and call session.retry()")
+        raise RuntimeError(f"choosing the next batch failed, and every answer is safe: {self.error}; "
+                           "mend the cause and call session.retry()")
     if not done: raise TimeoutError(f"no text after {seconds:g} s; the model is still training")
     return self._mark()
 
@@ -473,7 +472,7 @@ def retry(self:Session):
     self.error = ""
     self._go()
 
-# %% ../nbs/15_annotate.ipynb #fa72c9b0
+# %% ../nbs/15_annotate.ipynb #bb29f927
 COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds", "wait", "score", "anchor",
            "similarity", "peeked"]
 
@@ -482,7 +481,7 @@ def frame(self:Session) -> pd.DataFrame:
     "One row per answered text, in the order of the answers."
     rows = [asdict(a) | dict(id=i, text=self.task.texts[i], skipped=a.label is None,
                              label=None if a.label is None else self.task.classes[a.label])
-                             for i, a in self.book.answers.items()]
+            for i, a in self.book.answers.items()]
     df = pd.DataFrame(rows, columns=COLUMNS)
     return df.astype({"seconds": float, "wait": float, "score": float, "similarity": float, "anchor": "Int64",
                       "id": "int64", "batch": "int64", "iteration": "int64", "skipped": bool, "peeked": bool})
@@ -500,7 +499,7 @@ def export(self:Session, path) -> Path:
     "Write `frame()` to CSV or Parquet."
     return save_frame(self.frame(), path)
 
-# %% ../nbs/15_annotate.ipynb #38300a8a
+# %% ../nbs/15_annotate.ipynb #4b881baa
 def _cell(value):
     "A cell of a table as a plain value, None where it is empty."
     if value is None or pd.isna(value) or value == "": return None
@@ -515,15 +514,15 @@ def _row(self:Session, row, ids) -> tuple:
     if not 0 <= int(i) < len(self.task.texts):
         raise ValueError(f"there is no text {i}; ids are 0 to {len(self.task.texts)-1}")
     number = lambda k, f: None if (v := _cell(row.get(k))) is None else f(float(v))
-    facts = {k: number(k, float) for k in ("seconds", "wait", "score",
-                                           "similarity")} | dict(anchor=number("anchor", int),
-            time=_cell(row.get("time")) or "", peeked=str(row.get("peeked")) == "True")
-    by, iteration, label = (_cell(row.get("by")) or "file", number("iteration", int),
-                            None if label is None else _names([label])[0])
-    return int(i), asdict(Answer(self._class(label), lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0,
+    facts = {k: number(k, float) for k in ("seconds", "wait", "score", "similarity")}
+    facts |= dict(anchor=number("anchor", int), time=_cell(row.get("time")) or "",
+                  peeked=str(row.get("peeked")) == "True")
+    by, iteration = _cell(row.get("by")) or "file", number("iteration", int)
+    label = self._class(None if label is None else _names([label])[0])
+    return int(i), asdict(Answer(label, lookup(by, dict(zip(KINDS, KINDS)), "kind"), 0,
                                  -1 if iteration is None else iteration, **facts))
 
-# %% ../nbs/15_annotate.ipynb #6a82dbbb
+# %% ../nbs/15_annotate.ipynb #c6896cd4
 @patch
 def load(self:Session,
     data,                 # A frame, or a CSV or Parquet file with a column `label`, and `text` or `id`
@@ -535,8 +534,8 @@ def load(self:Session,
     for c in ("label", "id" if "id" in df.columns else "text"):
         if c not in df.columns: lookup(c, list(df.columns), "column")
     ids = {t: i for i, t in enumerate(self.task.texts)}
-    rows = dict(self._row(r, ids) for r in df.to_dict("records") if _cell(r["label"]) is not None
-                or str(r.get("skipped")) == "True")
+    rows = dict(self._row(r, ids) for r in df.to_dict("records")
+                if _cell(r["label"]) is not None or str(r.get("skipped")) == "True")
     have = self.book.answers
     odd = [i for i, a in rows.items() if i in have and have[i].label != a["label"]]
     if odd and not overwrite:
@@ -547,7 +546,7 @@ def load(self:Session,
     if new: self._step(do="file", answers=new)
     return len(new) + len(odd)
 
-# %% ../nbs/15_annotate.ipynb #67b39924
+# %% ../nbs/15_annotate.ipynb #f9d35af1
 @patch
 def view(self:Session) -> dict:
     "What to draw now."
@@ -556,14 +555,14 @@ def view(self:Session) -> dict:
         batch = book.batches[book.where()[i]] if i is not None else None
         told = [a for a in book.answers.values() if book.batches[a.batch].kind != "file"]
         left = book.pending(batch) if batch else []
+        waiting = batch is None and not book.ended and not self.error and not self._closed
         return dict(seq=book.seq, id=i, text=self.task.texts[i] if batch else "", kind=batch.kind if batch else "",
                     iteration=batch.iteration if batch else -1,
-                    place=[len(batch.ids) - len(left) + 1, len(batch.ids)] if batch else [0, 0], classes=list(classes),
-                    minority=book.minority,
-                    labels=[-1 if a.label is None else a.label for a in told], known=len(book.answers) - len(told),
-                    pool=len(self.task.texts),
-                    waited=self._waited, waiting=batch is None and not book.ended and not self.error
-                    and not self._closed, message=self._message(batch))
+                    place=[len(batch.ids) - len(left) + 1, len(batch.ids)] if batch else [0, 0],
+                    classes=list(classes), minority=book.minority,
+                    labels=[-1 if a.label is None else a.label for a in told],
+                    known=len(book.answers) - len(told), pool=len(self.task.texts),
+                    waited=self._waited, waiting=waiting, message=self._message(batch))
 
 @patch
 def _message(self:Session, batch):
@@ -572,11 +571,11 @@ def _message(self:Session, batch):
     if self.error: return f"Choosing the next batch failed; what you answered is saved. {self.error}"
     return f"Nothing left to ask: {self.book.ended}." if batch is None and self.book.ended else ""
 
-# %% ../nbs/15_annotate.ipynb #3d0d096e
+# %% ../nbs/15_annotate.ipynb #3b89265e
 @patch
 def peek(self:Session) -> dict:
-    """What the model that chose the current text thinks of it: a probability per class; and why it was chosen:
-    its nearest anchor."""
+    """What the model that chose the current text thinks of it: a probability per class;
+    and why it was chosen: its nearest anchor."""
     with self.lock:
         i = self.current
         if i is None: return {}
@@ -591,10 +590,10 @@ def peek(self:Session) -> dict:
         self._peeked.add(i)
         out = dict(id=i, probs=dict(zip(self.task.classes, b.probs[at])),
                    why=f"Chosen by the model of iteration {b.iteration}.")
-        return out | (dict(anchor=b.anchors[at], anchor_text=self.task.texts[b.anchors[at]], similarity=b.sims[at])
-                      if b.anchors else {})
+        if not b.anchors: return out
+        return out | dict(anchor=b.anchors[at], anchor_text=self.task.texts[b.anchors[at]], similarity=b.sims[at])
 
-# %% ../nbs/15_annotate.ipynb #6e8b2037
+# %% ../nbs/15_annotate.ipynb #7b79ec26
 @patch
 def plain(self:Session) -> str:
     "The view as text."
@@ -603,8 +602,8 @@ def plain(self:Session) -> str:
     head = f"{len(v['labels'])} answers ({counts}, {v['labels'].count(-1)} skipped), {v['known']} known before"
     if v["id"] is None:
         return f"{head}\n{v['message'] or 'The model is choosing the next batch; say() again in a moment.'}"
-    where = f"text {v['id']}, {v['place'][0]} of {v['place'][1]} in a batch " + ("chosen by the model"
-            if v["kind"] == "model" else f"of kind {v['kind']}")
+    kind = "chosen by the model" if v["kind"] == "model" else f"of kind {v['kind']}"
+    where = f"text {v['id']}, {v['place'][0]} of {v['place'][1]} in a batch {kind}"
     keys = "  ".join(f"[{c+1}] {name}" for c, name in enumerate(v["classes"]))
     return f"{head}\n{where}\n\n    {v['text']}\n\n{keys}  [s] skip  [u] undo  [m] what the model thinks"
 
@@ -613,8 +612,8 @@ def say(self:Session,
     word:str="", # A class's name or key, or s, u, m; nothing: only show
 ):
     "Do what `word` says and print what is next."
-    keys = {str(c+1): c for c in range(self.task.n_classes)} | {name: c
-            for c, name in enumerate(self.task.classes)} | {"s": None, "skip": None}
+    digits = {str(c+1): c for c in range(self.task.n_classes)}
+    keys = digits | {name: c for c, name in enumerate(self.task.classes)} | {"s": None, "skip": None}
     if word in ("u", "undo"): print("Nothing to take back." if self.undo() is None else "Taken back.")
     elif word in ("m", "model"): print("\n".join(f"{k}: {v}" for k, v in self.peek().items() if k != "id"))
     elif word and not self.answer(lookup(word, keys, "answer; besides these, u takes back and m shows the model:")):
@@ -726,7 +725,7 @@ def _train(session):
     al.tell(list(told), list(told.values()))
     return al.fit()
 
-# %% ../nbs/15_annotate.ipynb #1d461eb6
+# %% ../nbs/15_annotate.ipynb #7e9c0e5f
 @patch
 def predict(self:Session,
     path=None,        # A CSV file for the scores, if wanted
@@ -741,9 +740,9 @@ def predict(self:Session,
             ids = np.arange(at, min(at + batch, len(al.x)))
             p = al.outputs(ids).probs.astype(float).round(6)
             label = [classes[c] if (c := labels.get(int(i))) is not None else None for i in ids]
-            parts.append(pd.DataFrame(dict(id=ids, label=label, predicted=[classes[c] for c in p.argmax(1)],
-                                           score=p[:, self.book.minority].sum(1))
-                                           | {f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
+            part = dict(id=ids, label=label, predicted=[classes[c] for c in p.argmax(1)],
+                        score=p[:, self.book.minority].sum(1))
+            parts.append(pd.DataFrame(part | {f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
     df = pd.concat(parts, ignore_index=True)
     if path is not None: save_frame(df, path)
     return df
@@ -763,7 +762,7 @@ def strata(
     if len(below): out[below] = 1 + np.minimum((parts * root / root[-1]).astype(int), parts - 1)
     return out
 
-# %% ../nbs/15_annotate.ipynb #a8058aec
+# %% ../nbs/15_annotate.ipynb #f382bdbe
 def draw_audit(
     scores:np.ndarray, # (n,) probability of the minority
     free:np.ndarray,   # Ids that may be drawn
@@ -784,8 +783,8 @@ def draw_audit(
         if h is None: break
         take[h] += -1 if down else 1
     for h, k in take.items():
-        parts.append(pd.DataFrame(dict(id=rng.choice(free[which == h], k, replace=False), stratum=int(h),
-                                       size=int(sizes[h]))))
+        ids = rng.choice(free[which == h], k, replace=False)
+        parts.append(pd.DataFrame(dict(id=ids, stratum=int(h), size=int(sizes[h]))))
     df = pd.concat(parts, ignore_index=True)
     return df.iloc[rng.permutation(len(df))].reset_index(drop=True)
 
@@ -801,7 +800,7 @@ def _totals(sample, lean, draws, rng):
         out[h] = y + rng.binomial(N - n, p)
     return out[0], sum(v for h, v in out.items() if h) + np.zeros(draws)
 
-# %% ../nbs/15_annotate.ipynb #ab75cfce
+# %% ../nbs/15_annotate.ipynb #0c952bef
 def estimate(
     sample:pd.DataFrame, # `stratum`, `size`, and `rare`: True, False, or missing where there is no answer
     known=(0, 0),        # Texts that were labelled before, and how many of them were rare
@@ -819,10 +818,10 @@ def estimate(
     c, r, (low, high) = mean.get(0, 0.), mean.drop(0, errors="ignore").sum(skipna=False), ((1 - level)/2, (1 + level)/2)
     with np.errstate(divide="ignore", invalid="ignore"):
         recall = lambda c, r: (known[1] + c) / (known[1] + c + r)
+        precise = (c/called, np.quantile(c0, low)/called, np.quantile(c1, high)/called) if called else [np.nan]*3
         rows = dict(prevalence=((known[1] + c + r)/N, np.quantile((known[1] + c0 + r0)/N, low),
                                 np.quantile((known[1] + c1 + r1)/N, high)),
-                    precision=(c/called, np.quantile(c0, low)/called, np.quantile(c1, high)/called)
-                    if called else [np.nan]*3,
+                    precision=precise,
                     recall=(recall(c, r), np.nanquantile(recall(c0, r1), low), np.nanquantile(recall(c1, r0), high)))
     return pd.DataFrame(rows, ["estimate", "low", "high"]).T
 
@@ -859,7 +858,7 @@ def audit_report(self:Session, level:float=.95) -> pd.DataFrame:
     rare = [None if c is None else c in self.book.minority for c in label]
     return estimate(pd.DataFrame(dict(stratum=last.strata, size=last.sizes, rare=rare)), known, level)
 
-# %% ../nbs/15_annotate.ipynb #192f9ba0
+# %% ../nbs/15_annotate.ipynb #898d49bf
 WINDOW, MOST = 100, 2 # The hint: among the last WINDOW texts chosen by a model, at most MOST rare
 
 def stops(
@@ -874,12 +873,14 @@ def stops(
         k, f1 = window // int(g.query_size.iloc[0]), g.f1_minority.to_numpy()
         asked = g.query_minority.astype(float).to_numpy()[:-1] # the last model asks nothing
         at = next((t for t in range(k, len(asked) + 1) if asked[t-k:t].sum() <= most), None)
-        facts = dict(labelled=g.n_labelled.iloc[at], gain=f1[-3:].mean() - f1[at],
-                     found=g.minority_labelled.iloc[at] / g.minority_total.iloc[0]) if at is not None else {}
-        rows.append(dict(run=run, task=g.task.iloc[0], hint=at is not None) | facts)
+        row = dict(run=run, task=g.task.iloc[0], hint=at is not None)
+        if at is not None:
+            row |= dict(labelled=g.n_labelled.iloc[at], gain=f1[-3:].mean() - f1[at],
+                        found=g.minority_labelled.iloc[at] / g.minority_total.iloc[0])
+        rows.append(row)
     return pd.DataFrame(rows, columns=["run", "task", "hint", "labelled", "gain", "found"])
 
-# %% ../nbs/15_annotate.ipynb #d92614d0
+# %% ../nbs/15_annotate.ipynb #b00fd129
 @patch
 def hint(self:Session,
     window:int=WINDOW, # As in `stops`
@@ -889,8 +890,8 @@ def hint(self:Session,
     chosen = [a.label for a in self.book.answers.values() if a.by == "model" and a.label is not None][-window:]
     rare = sum(c in self.book.minority for c in chosen)
     if len(chosen) < window:
-        return (f"{rare} rare among the {len(chosen)} texts chosen by a model so far; too few for a hint, which looks "
-                f"at the last {window}.")
+        return (f"{rare} rare among the {len(chosen)} texts chosen by a model so far; "
+                f"too few for a hint, which looks at the last {window}.")
     if rare > most: return f"{rare} of the last {window} texts were rare: go on."
-    return (f"{rare} of the last {window} texts were rare. Stopping may be reasonable: predict, then audit. In "
-            "simulations one such hint in seven came too early.")
+    return (f"{rare} of the last {window} texts were rare. Stopping may be reasonable: predict, then audit. "
+            "In simulations one such hint in seven came too early.")

@@ -18,7 +18,7 @@ from .learners import MODELS
 from .results import Config, results_dir
 from .strategies import STRATEGIES
 
-# %% ../nbs/11_authors.ipynb #29a74e39
+# %% ../nbs/11_authors.ipynb #d35badb6
 FILES = {
     "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed", "data.seed",
                     "strategy.name"],
@@ -30,8 +30,8 @@ FILES = {
 def read_exports(
     source, # A folder, or a data set on the hub
 ) -> dict:
-    """The four files as frames. Raises `FileNotFoundError` for one that is not there,
-    `ValueError` for one of another shape."""
+    """The four files as frames.
+    Raises `FileNotFoundError` for one that is not there, `ValueError` for one of another shape."""
     folder = Path(source)
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -59,33 +59,32 @@ def curve(
     best = -(np.diff(c) * sign[1:]).sum() / (2 * (len(c) - 1))                # least squares
     return np.clip(c + sign * np.clip(best, min(low, high), max(low, high)), 0, 1)
 
-# %% ../nbs/11_authors.ipynb #7611ad15
+# %% ../nbs/11_authors.ipynb #3d10d5f0
 DATASETS = {"amazon-agri": "amazon-agri", "amazon-multi": "amazon-multi", "wikitoxic-.01": "wikitoxic",
             "agnews-business-.01": "agnews-bus"}
 FILTER_NAMES = {"anchoral": "anchoral", "seals": "seals", "randomsubset": "randsub"}
 MAJORITY = {"amazon-multi": 4}  # Their number of the majority class; 0 elsewhere
-# of all but the ablations
-SETTINGS = {f: getattr(Config(), f) for f in "n_anchors n_neighbours max_subpool subpool_size "
-                                             "budget query_size".split()}
+SETTINGS = {f: getattr(Config(), f)  # of all but the ablations
+            for f in "n_anchors n_neighbours max_subpool subpool_size budget query_size".split()}
 
 def names(hparams) -> pd.DataFrame:
     "Task, model, filter, strategy, variant and seeds of each run, in our words."
     def model(name):
-        return next((m for m in MODELS if str(name).startswith(m)), None) or lookup(str(name), MODELS,
-                "model of the authors")
+        known = next((m for m in MODELS if str(name).startswith(m)), None)
+        return known or lookup(str(name), MODELS, "model of the authors")
     strategies = {s.replace("-", ""): s for s in STRATEGIES}
     parts = [("" if "_" not in s else s.split("_")[0], s.split("_")[-1]) for s in hparams["strategy.name"]]
-    out = pd.DataFrame(dict(run=hparams.filename,
-                            task=[lookup(d, DATASETS, "data set of the authors") for d in hparams["dataset.name"]],
-                            model=[model(m) for m in hparams["model.name"]],
-                            filter=[lookup(f, FILTER_NAMES, "filter of the authors") if f else "none"
-                            for f, _ in parts],
-                            strategy=[lookup(s, strategies, "strategy of the authors") for _, s in parts]))
+    out = pd.DataFrame(dict(
+        run=hparams.filename,
+        task=[lookup(d, DATASETS, "data set of the authors") for d in hparams["dataset.name"]],
+        model=[model(m) for m in hparams["model.name"]],
+        filter=[lookup(f, FILTER_NAMES, "filter of the authors") if f else "none" for f, _ in parts],
+        strategy=[lookup(s, strategies, "strategy of the authors") for _, s in parts]))
     out = out.assign(data_seed=hparams["active_data.seed"], model_seed=hparams["model.seed"],
                      order_seed=hparams["data.seed"])
     return out.assign(variant=np.where(out.strategy == "random", "random", out["filter"]))
 
-# %% ../nbs/11_authors.ipynb #00a824f6
+# %% ../nbs/11_authors.ipynb #388343bd
 def measures(metrics, majority) -> pd.DataFrame:
     "One run's F1 and selection time (s) per iteration."
     m = metrics.pivot_table(index="step", columns="tag", values="value").sort_index()
@@ -98,14 +97,14 @@ def measures(metrics, majority) -> pd.DataFrame:
 
 def counts_per_round(labelled, subpools, majority, rare) -> pd.DataFrame:
     "One run's labelled minority, subpool size and minority in the subpool per iteration."
-    l = labelled[labelled.labels != majority].pivot_table(index="labelling_round", columns="labels",
-                                                          values="cum_n").sort_index().ffill().fillna(0).sum(axis=1)
+    l = labelled[labelled.labels != majority].pivot_table(index="labelling_round", columns="labels", values="cum_n")
+    l = l.sort_index().ffill().fillna(0).sum(axis=1)
     g = subpools.assign(rare=subpools.subpool_ids.isin(rare)).groupby("labelling_round")
     sizes = pd.DataFrame(dict(subpool=g.size(), subpool_minority=g.rare.sum() if len(rare) else pd.NA))
     out = pd.DataFrame(dict(minority_labelled=l)).join(sizes.set_axis(sizes.index - sizes.index.min()), how="left")
     return out.rename_axis("iteration").reset_index()
 
-# %% ../nbs/11_authors.ipynb #7bada268
+# %% ../nbs/11_authors.ipynb #8f96c172
 def authors_runs(
     source,        # A folder, or a data set on the hub
     corpora=None,  # task -> folder with its corpus; by default the hub's; {} leaves the subpools' minority out
@@ -113,21 +112,21 @@ def authors_runs(
     "The authors' main and other-model runs in the schema of `results.collect`: one row per run and iteration."
     x = read_exports(source)
     runs = names(x["hparams.tsv"][~x["hparams.tsv"].filename.str.contains("ablation")])
-    rare = {t: rare_uids(t, None if corpora is None else corpora[t]) if corpora is None
-            or t in corpora else np.empty(0, int) for t in runs.task.unique()}
+    rare = {t: np.empty(0, int) if corpora is not None and t not in corpora else rare_uids(t, corpora and corpora[t])
+            for t in runs.task.unique()}
     parts = {f: dict(list(df.groupby("filename"))) for f, df in x.items()} # each file is gone through once
     def part(f, run): return parts[f].get(run, x[f].iloc[:0])
     frames = []
     for r in runs.itertuples(index=False):
         k, table = MAJORITY.get(r.task, 0), TABLE4[r.task]
         train = np.array([n for _, n in table.values()])
-        m = measures(part("metrics.parquet", r.run), k).merge(counts_per_round(part("labelled_ids.parquet", r.run),
-                part("subpool_ids.parquet", r.run), k, rare[r.task]), on="iteration", how="left")
+        m = measures(part("metrics.parquet", r.run), k)
+        n = counts_per_round(part("labelled_ids.parquet", r.run), part("subpool_ids.parquet", r.run), k, rare[r.task])
+        m = m.merge(n, on="iteration", how="left")
         frames.append(m.assign(**r._asdict(), learner="finetune", **SETTINGS, n_labelled=100 + 25*m.iteration,
                                scored=m.subpool, pool=train.sum(), minority_total=train.sum() - train.max()))
-    return pd.concat(frames, ignore_index=True).astype({c: "Int64"
-                                                        for c in ("subpool", "subpool_minority", "scored",
-            "minority_labelled")})
+    whole = ("subpool", "subpool_minority", "scored", "minority_labelled")
+    return pd.concat(frames, ignore_index=True).astype(dict.fromkeys(whole, "Int64"))
 
 def save_authors(source, corpora=None, folder=None) -> pd.DataFrame:
     """Write the authors' runs as `authors.parquet`, from which the figures can be drawn:

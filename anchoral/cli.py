@@ -60,7 +60,7 @@ def cmd_fetch(args):
                 encode(texts, args.encoder, fit_on=task.texts, max_tokens=args.tokens)
     print(f"Kept in {cache_dir()}. Next: anchoral run --profile quick")
 
-# %% ../nbs/13_cli.ipynb #887089e6
+# %% ../nbs/13_cli.ipynb #4aa7db52
 @command(
     arg("fields", nargs="*", metavar="name=value", help="fields of Config, for one run"),
     arg("--profile", help="run a whole profile instead"),
@@ -78,8 +78,8 @@ def cmd_run(args):
     config = make_config(**parse_fields(args.fields))
     folder = Path(args.runs)/"single"/run_id(config)
     last = run(config, folder, progress=True)[-1]
-    print(f"{last['n_labelled']} annotations, {last['minority_labelled']} of the minority; F1 per class "
-          f"{[round(f, 3) for f in last['f1']]}; {last['end']}")
+    print(f"{last['n_labelled']} annotations, {last['minority_labelled']} of the minority; "
+          f"F1 per class {[round(f, 3) for f in last['f1']]}; {last['end']}")
     print(f"Run folder: {folder}. Next: anchoral collect --runs {folder.parent} --name mine")
 
 # %% ../nbs/13_cli.ipynb #10c994b8
@@ -101,7 +101,7 @@ def _run_profile(
     else: print(f"Next: anchoral collect --profile {name}")
     return 1 if summary.failed else 0
 
-# %% ../nbs/13_cli.ipynb #883e0b1a
+# %% ../nbs/13_cli.ipynb #641184f9
 @command(
     arg("--profile", help="a profile's runs"),
     arg("--runs", default="runs", help="where run folders are"),
@@ -113,15 +113,16 @@ def cmd_collect(args):
     runs, ids = args.runs, None
     if args.profile:
         runs = Path(args.runs)/args.profile
-        ids = {run_id(c) for configs in grid.cells(lookup(args.profile, grid.PROFILES, "profile")).values()
-               for c in configs}
+        cells = grid.cells(lookup(args.profile, grid.PROFILES, "profile"))
+        ids = {run_id(c) for configs in cells.values() for c in configs}
     name = args.profile or args.name
     df = save_results(name, runs, f"anchoral run --profile {name}" if args.profile else "anchoral run", ids)
-    print(f"results/{name}.parquet: {df.run.nunique()} runs" + (f" of {len(ids)}" if ids else "")
-          + f", {len(df)} rows. Next: anchoral render --profile {name}")
+    of = f" of {len(ids)}" if ids else ""
+    print(f"results/{name}.parquet: {df.run.nunique()} runs{of}, {len(df)} rows. "
+          f"Next: anchoral render --profile {name}")
     return 1 if ids and df.run.nunique() < len(ids) else 0
 
-# %% ../nbs/13_cli.ipynb #1cd78774
+# %% ../nbs/13_cli.ipynb #061bc8ce
 @command(
     arg("--profile", default="quick"),
     arg("--cells", type=int, default=1, help="how many to draw"),
@@ -136,13 +137,13 @@ def cmd_verify(args):
         table = grid.verify(args.profile, runs, args.cells, word, workers=args.workers)
     print(table.to_string(index=False))
     other, wrong = grid.differs(args.profile, table.run), int((table.agree < table.of).sum())
-    print(f"{len(table) - wrong} of {len(table)} runs of {table.cell.nunique()} cells, drawn by "
-          f"{word[:12] or 'nothing'}, label exactly the saved ids"
-          + (f"; this machine differs in {', '.join(other)}"
-          if other else "; processor, embeddings and packages are those of the saved runs"))
+    machine = (f"this machine differs in {', '.join(other)}" if other
+               else "processor, embeddings and packages are those of the saved runs")
+    print(f"{len(table) - wrong} of {len(table)} runs of {table.cell.nunique()} cells, "
+          f"drawn by {word[:12] or 'nothing'}, label exactly the saved ids; {machine}")
     return 1 if wrong and not other else 0
 
-# %% ../nbs/13_cli.ipynb #53ca819f
+# %% ../nbs/13_cli.ipynb #8574dbcc
 @command(
     arg("source", help="where hparams.tsv, metrics.parquet, labelled_ids.parquet and subpool_ids.parquet are"),
     arg("--corpus", nargs="+", metavar="TASK=FOLDER", help="local copies of the corpora; by default the hub's"),
@@ -150,12 +151,13 @@ def cmd_verify(args):
 def cmd_authors(args):
     "Read the authors' own runs (a folder, or a data set on the hub) into results/."
     from anchoral.authors import save_authors
-    df = save_authors(args.source, dict(c.split("=", 1) for c in args.corpus) if args.corpus else {}
-                      if args.no_corpora else None)
-    print(f"results/authors.parquet: {df.run.nunique()} runs, {len(df)} rows. Next: anchoral render --profile authors "
-          f"--task {df.task.iloc[0]}")
+    if args.corpus: corpora = dict(c.split("=", 1) for c in args.corpus)
+    else: corpora = {} if args.no_corpora else None
+    df = save_authors(args.source, corpora)
+    print(f"results/authors.parquet: {df.run.nunique()} runs, {len(df)} rows. "
+          f"Next: anchoral render --profile authors --task {df.task.iloc[0]}")
 
-# %% ../nbs/13_cli.ipynb #58450ae9
+# %% ../nbs/13_cli.ipynb #f360fc7f
 PAGES = "fig2 fig3 fig4 table2 table3".split()               # any profile
 OTHERS = "fig1 table1 table4 table5 missed-cluster open".split()  # by name only: their own profiles, or none
 
@@ -176,14 +178,14 @@ def cmd_render(args):
     pages = [lookup(p, dict.fromkeys(PAGES+OTHERS, p), "page") for p in args.pages]
     params = {k: v for k in ("profile", "task", "strategy") if (v := getattr(args, k))}
     with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(args.workers) as pool:
-        errors = dict(zip(pages, pool.map(lambda p: grid.papermill(home/f"{p}.ipynb", Path(tmp)/f"{p}.ipynb",
-                params), pages)))
+        def draw(p): return grid.papermill(home/f"{p}.ipynb", Path(tmp)/f"{p}.ipynb", params)
+        errors = dict(zip(pages, pool.map(draw, pages)))
     for page, error in errors.items(): print(f"{page}: {error or 'done'}")
     if any(errors.values()): return 1
-    print("Figures as PDF and PNG, tables as CSV, LaTeX and HTML: figures/. Next: open nbs/paper in JupyterLab and "
-          "read them beside the paper")
+    print("Figures as PDF and PNG, tables as CSV, LaTeX and HTML: figures/. "
+          "Next: open nbs/paper in JupyterLab and read them beside the paper")
 
-# %% ../nbs/13_cli.ipynb #296a2484
+# %% ../nbs/13_cli.ipynb #c2c59df3
 def checks() -> dict:
     "What this machine has: name -> (ok, what was found or how to mend it)."
     from importlib.util import find_spec
@@ -200,25 +202,25 @@ def checks() -> dict:
     home = cache_dir()
     size = sum(f.stat().st_size for f in home.rglob("*") if f.is_file()) if home.exists() else 0
     free = shutil.disk_usage(next(p for p in [home, *home.parents] if p.exists())).free
-    return found | {"cache": (free > 2e9, f"{home}: {size/1e6:,.0f} MB used, {free/1e9:,.0f} GB free (2 GB are plenty "
-                                          "for the quick profile)")}
+    space = f"{size/1e6:,.0f} MB used, {free/1e9:,.0f} GB free (2 GB are plenty for the quick profile)"
+    return found | {"cache": (free > 2e9, f"{home}: {space}")}
 
-# %% ../nbs/13_cli.ipynb #5d3be55a
+# %% ../nbs/13_cli.ipynb #a39c153f
 @command()
 def cmd_check(args):
     "Say what this machine has, and what to do about what it lacks."
     found = checks()
     for name, (ok, text) in found.items(): print(f"{'ok     ' if ok else 'missing'} {name:22} {text}")
-    print("Next: make reproduce" if all(ok for ok, _ in found.values()) else "The core runs without hnswlib, torch "
-            "and datasets; the rest is needed")
+    if all(ok for ok, _ in found.values()): print("Next: make reproduce")
+    else: print("The core runs without hnswlib, torch and datasets; the rest is needed")
 
 @command(
     arg("--clear", action="store_true", help="delete everything in it"))
 def cmd_cache(args):
     "Show the cache, or empty it."
     home = cache_dir()
-    # ours, whatever else $ANCHORAL_CACHE may hold
-    folders = [home/p for p in ("packages", "models", "embeddings", "index") if (home/p).is_dir()]
+    ours = ("packages", "models", "embeddings", "index") # whatever else $ANCHORAL_CACHE may hold
+    folders = [home/p for p in ours if (home/p).is_dir()]
     if args.clear: folders = [shutil.rmtree(p) for p in folders][:0]
     for f in folders: print(f"{sum(p.stat().st_size for p in f.rglob('*') if p.is_file())/1e6:10,.1f} MB  {f.name}")
     print(f"{home} is {'empty' if not folders else 'a cache: it can be deleted at any time, with --clear'}")
@@ -238,13 +240,13 @@ def cmd_list(args):
                             learners=LEARNERS, profiles=PROFILES).items():
         print(f"{what:11} {', '.join(table)}")
 
-# %% ../nbs/13_cli.ipynb #935f3d02
+# %% ../nbs/13_cli.ipynb #2de6b188
 EXAMPLES = """examples:
   anchoral check                                   what this machine has
   anchoral fetch reuters-metals --tokens 64        texts and embeddings, once
   anchoral run --profile quick                     7 settings, 4 runs each; goes on where it stopped
-  anchoral run --profile quick --cluster           the same on Dask's workers; also tcp://HOST:PORT, slurm, pbs, sge, \
-lsf
+  anchoral run --profile quick --cluster           the same on Dask's workers; \
+also tcp://HOST:PORT, slurm, pbs, sge, lsf
   anchoral run task=reuters-agri encoder=lsa budget=300 filter=seals
   anchoral collect --profile quick                 runs/quick -> results/quick.parquet
   anchoral render --profile quick                  results -> figures/

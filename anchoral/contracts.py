@@ -44,7 +44,7 @@ def linear_outputs(
         return Outputs.of(ids, z / z.sum(1, keepdims=True), h)
     return of
 
-# %% ../nbs/14_contracts.ipynb #9e0dd63a
+# %% ../nbs/14_contracts.ipynb #54da08d5
 def toy_state(
     n:int=300,          # Instances
     n_classes:int=2,    # C; the classes above 0 are rare
@@ -65,10 +65,11 @@ def toy_state(
     told = np.concatenate(history)
     labels[told], excluded[told] = truth[told], True
     excluded[ids[ends[-1]:ends[-1]+skipped]] = True
-    return State(ExactIndex(vectors), labels, excluded, history, tuple(range(1, n_classes)), n_classes,
-                 linear_outputs(vectors, n_classes)), truth
+    state = State(ExactIndex(vectors), labels, excluded, history, tuple(range(1, n_classes)), n_classes,
+                  linear_outputs(vectors, n_classes))
+    return state, truth
 
-# %% ../nbs/14_contracts.ipynb #99f93763
+# %% ../nbs/14_contracts.ipynb #f654a10f
 def _must(ok, message):
     if not ok: raise ValueError(message)
 
@@ -78,18 +79,18 @@ def check_ids(
     who:str,  # For the message
 ) -> np.ndarray:
     "`ids` as they are, once they are distinct whole numbers from 0 to n-1. Raises `ValueError`."
-    _must(isinstance(ids, np.ndarray), f"{who} must return ids as a NumPy array, got {type(ids).__name__}; wrap "
-                                       "them in np.array(...)")
+    _must(isinstance(ids, np.ndarray),
+          f"{who} must return ids as a NumPy array, got {type(ids).__name__}; wrap them in np.array(...)")
     _must(ids.dtype != bool, f"{who} returned a mask of True and False; turn it into ids with np.flatnonzero(mask)")
     _must(ids.ndim == 1 and ids.dtype.kind in "iu",
           f"{who} must return a row of whole numbers, got shape {ids.shape} of {ids.dtype}")
     _must(not len(ids) or (0 <= ids.min() and ids.max() < n),
           f"{who} returned ids outside 0 to {n-1}: {ids.min() if len(ids) else ''} to {ids.max() if len(ids) else ''}")
-    _must(len(np.unique(ids)) == len(ids), f"{who} returned an instance twice: {len(ids)} ids, {len(np.unique(ids))} "
-                                           "distinct; use np.unique")
+    _must(len(np.unique(ids)) == len(ids),
+          f"{who} returned an instance twice: {len(ids)} ids, {len(np.unique(ids))} distinct; use np.unique")
     return ids
 
-# %% ../nbs/14_contracts.ipynb #d6e27041
+# %% ../nbs/14_contracts.ipynb #6e611609
 def check_subpool(
     sub,         # What the filter returned
     state:State, # What it saw
@@ -99,27 +100,29 @@ def check_subpool(
     _must(isinstance(sub, Subpool), f"{who} must return a Subpool, got {type(sub).__name__}; write return Subpool(ids)")
     ids = check_ids(sub.ids, len(state.labels), who)
     taken = ids[state.excluded[ids]]
-    _must(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, first "
-                          f"{taken[:1].tolist()}; leave out state.excluded")
+    _must(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, "
+                          f"first {taken[:1].tolist()}; leave out state.excluded")
     if sub.scores is None:
         _must((np.diff(ids) > 0).all(), f"{who} gives no scores, so its ids must ascend; use np.sort, or give scores")
     else:
         _must(len(sub.scores) == len(ids), f"{who} returned {len(sub.scores)} scores for {len(ids)} ids")
         best = np.lexsort((ids, -np.asarray(sub.scores)))
         _must((best == np.arange(len(ids))).all(),
-              f"{who} gives scores, so its ids must be best first, ties by smaller id; reorder by "
-              "np.lexsort((ids, -scores))")
+              f"{who} gives scores, so its ids must be best first, ties by smaller id; "
+              "reorder by np.lexsort((ids, -scores))")
     if sub.nearest is not None:
         _must(sub.anchors is not None and len(sub.nearest) == len(ids) and np.isin(sub.nearest, sub.anchors).all(),
               f"{who}: nearest must name one of the anchors for each id")
     return sub
 
-# %% ../nbs/14_contracts.ipynb #a1f873b5
+# %% ../nbs/14_contracts.ipynb #e97439c0
 def _seen(state): return copy.deepcopy((state.labels, state.excluded, state.history, state.index.vectors))
 
 def _same(a, b):
-    return all(np.array_equal(x, y) if not isinstance(x, list) else len(x) == len(y) and all(map(np.array_equal, x, y))
-               for x, y in zip(a, b))
+    def same(x, y):
+        if not isinstance(x, list): return np.array_equal(x, y)
+        return len(x) == len(y) and all(map(np.array_equal, x, y))
+    return all(map(same, a, b))
 
 def check_filter(
     filter,         # `filter(state, rng)`
@@ -130,11 +133,11 @@ def check_filter(
     state, _ = toy_state(n_classes=n_classes, skipped=5)
     before = _seen(state)
     sub = check_subpool(filter(state, np.random.default_rng(seed)), state)
-    _must(_same(before, _seen(state)), "the filter changed the state (labels, excluded, history or "
-                                       "vectors); work on copies")
+    _must(_same(before, _seen(state)),
+          "the filter changed the state (labels, excluded, history or vectors); work on copies")
     again = filter(state, np.random.default_rng(seed)).ids
-    _must(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; draw from rng only, and "
-                                          "keep nothing between calls but in state.memo")
+    _must(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; "
+                                          "draw from rng only, and keep nothing between calls but in state.memo")
     earlier, _ = toy_state(n_classes=n_classes, batches=(20,))
     filter(earlier, np.random.default_rng(seed))
     state.memo = earlier.memo
@@ -152,7 +155,7 @@ def _check_scarce(filter, n_classes):
             raise ValueError(f"the filter fails when {free} instances are free: {type(e).__name__}: {e}") from e
         check_subpool(sub, state, f"with {free} free instances the filter")
 
-# %% ../nbs/14_contracts.ipynb #05f00575
+# %% ../nbs/14_contracts.ipynb #6706f393
 def check_query(
     ids,             # What the strategy returned
     outputs:Outputs, # What it saw
@@ -160,10 +163,10 @@ def check_query(
 ) -> np.ndarray:
     "`ids` as they are, once they are `min(b, m)` distinct ids of the outputs. Raises `ValueError`."
     check_ids(ids, int(outputs.ids.max()) + 1 if len(outputs) else 0, "the strategy")
-    _must(np.isin(ids, outputs.ids).all(), "the strategy returned ids that are not in the subpool; return "
-                                           "outputs.ids[positions], not positions")
-    _must(len(ids) == min(b, len(outputs)), f"the strategy returned {len(ids)} ids when asked for {b} out "
-                                            f"of {len(outputs)}")
+    _must(np.isin(ids, outputs.ids).all(),
+          "the strategy returned ids that are not in the subpool; return outputs.ids[positions], not positions")
+    _must(len(ids) == min(b, len(outputs)),
+          f"the strategy returned {len(ids)} ids when asked for {b} out of {len(outputs)}")
     return ids
 
 # %% ../nbs/14_contracts.ipynb #5b477ede

@@ -51,7 +51,7 @@ def play(
     return dict(points=plane.points.astype(float).round(3).tolist(), truth=plane.truth.tolist(), box=box,
                 clusters=len(set(plane.groups.tolist()) - {-1}), runs=out)
 
-# %% ../nbs/18_explore.ipynb #b3665f32
+# %% ../nbs/18_explore.ipynb #b1cda9d4
 RUNS = {"none": {}, "anchoral": dict(n_anchors=3, n_neighbours=5), "seals": dict(n_neighbours=5),
         "randsub": dict(subpool_size=100), "no-anchoring": dict(n_anchors=3, n_neighbours=5)}
 
@@ -63,10 +63,10 @@ def figure1_data(
 ) -> dict:
     "The interactive Figure 1's runs: every filter from the same initial set."
     plane = draw_world(World(), seed)
-    return play(plane, {name: frames(plane, name, iterations, query_size, **params)
-                        for name, params in RUNS.items()}) | dict(first="none", second="anchoral")
+    runs = {name: frames(plane, name, iterations, query_size, **params) for name, params in RUNS.items()}
+    return play(plane, runs) | dict(first="none", second="anchoral")
 
-# %% ../nbs/18_explore.ipynb #81785615
+# %% ../nbs/18_explore.ipynb #844e8f85
 @lru_cache
 def _widget():
     import anywidget, traitlets
@@ -81,15 +81,15 @@ def figure1(
     "The interactive figure as a widget for JupyterLab."
     try: return _widget()(data=data or figure1_data())
     except ImportError as e:
-        raise ImportError('the interactive figure needs anywidget: pip install "anchoral[annotate]"; without it, see '
-                          'the site (make site)') from e
+        raise ImportError('the interactive figure needs anywidget: pip install "anchoral[annotate]"; '
+                          'without it, see the site (make site)') from e
 
-# %% ../nbs/18_explore.ipynb #cea14850
+# %% ../nbs/18_explore.ipynb #c8c0154e
 def figure1_html(
     data=None, # From `play`; default: the paper's figure, as run here
 ) -> str:
     "The interactive figure as a piece of HTML that needs nothing else."
     js, name = (STATIC/"figure1.js").read_text(encoding="utf-8"), "figure1"
     safe = json.dumps(data or figure1_data(), separators=(",", ":")).replace("</", "<\\/")
-    return (f'<div id="{name}"></div>\n<script type="module">\n{js}\ndraw(document.getElementById("{name}"), '
-            f'{safe});\n</script>')
+    return (f'<div id="{name}"></div>\n<script type="module">\n{js}\n'
+            f'draw(document.getElementById("{name}"), {safe});\n</script>')

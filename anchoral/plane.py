@@ -74,7 +74,7 @@ class Frame:
     bias:float
     found:int              # Minority clusters with a labelled instance
 
-# %% ../nbs/17_plane.ipynb #38f725c3
+# %% ../nbs/17_plane.ipynb #27c54e4b
 def frames(
     plane:Plane,
     filter="anchoral",      # Name in `FILTERS`, or a filter
@@ -88,9 +88,9 @@ def frames(
 ) -> list:
     "Run the loop on a plane; `iterations` + 1 frames, fewer when a subpool is empty."
     if isinstance(filter, str): filter = make_filter(filter, **params)
-    al = ActiveLearner(ExactIndex(plane.vectors), plane.points if features is None else features,
-                       Head(n_classes=2, minority=(1,), C=C), filter,
-                       make_strategy(strategy), 2, (1,), Seeds(filter=seed, strategy=seed))
+    if features is None: features = plane.points
+    al = ActiveLearner(ExactIndex(plane.vectors), features, Head(n_classes=2, minority=(1,), C=C),
+                       filter, make_strategy(strategy), 2, (1,), Seeds(filter=seed, strategy=seed))
     al.tell(plane.start, plane.truth[plane.start])
     out, none = [], np.empty(0, np.int64)
     for t in range(iterations + 1):

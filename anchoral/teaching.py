@@ -52,11 +52,11 @@ class Verdict:
     message:str = ""
     def __repr__(self): return f"{'✓' if self.ok else '✗'} {self.name}" + (f": {self.message}" if self.message else "")
 
-# %% ../nbs/16_teaching.ipynb #0e429a1d
+# %% ../nbs/16_teaching.ipynb #cc9515db
 def _short(v):
     "A value in one line."
-    return " ".join((np.array2string(v, precision=3, threshold=12)
-                     if isinstance(v, np.ndarray) else repr(v)).split())[:160]
+    text = np.array2string(v, precision=3, threshold=12) if isinstance(v, np.ndarray) else repr(v)
+    return " ".join(text.split())[:160]
 
 def _called(puzzle, answer, args):
     "The array that `answer` gives for `args`. Raises `ValueError` when it gives none."
@@ -76,7 +76,7 @@ def _alike(a, b):
     "Whether two lists of arrays are the same."
     return all(x.shape == y.shape and np.allclose(x, y, atol=1e-6, equal_nan=True) for x, y in zip(a, b))
 
-# %% ../nbs/16_teaching.ipynb #10625ecf
+# %% ../nbs/16_teaching.ipynb #9f3aafd4
 def judge(
     name:str,      # For the verdict
     puzzle:Puzzle,
@@ -94,11 +94,10 @@ def judge(
     for f, message in puzzle.wrong.values():
         if _alike(got, [_called(puzzle, f, c) for c in puzzle.cases]): return Verdict(name, False, message)
     i = next(i for i, (g, w) in enumerate(zip(got, want)) if not _alike([g], [w]))
-    if got[i].shape != want[i].shape:
-        return Verdict(name, False, f"it must return {puzzle.gives}: expected shape {want[i].shape}, "
-                                    f"got {got[i].shape}")
-    return Verdict(name, False, f"for {', '.join(map(_short, puzzle.cases[i]))} it should give {_short(want[i])}, "
-                                f"yours gives {_short(got[i])}")
+    got, want, case = got[i], want[i], ", ".join(map(_short, puzzle.cases[i]))
+    if got.shape != want.shape:
+        return Verdict(name, False, f"it must return {puzzle.gives}: expected shape {want.shape}, got {got.shape}")
+    return Verdict(name, False, f"for {case} it should give {_short(want)}, yours gives {_short(got)}")
 
 # %% ../nbs/16_teaching.ipynb #9c1882fa
 PUZZLES = {}
@@ -112,7 +111,7 @@ PUZZLES["entropy"] = Puzzle(row_entropy, ((_probs,), (np.array([[.2, .3, .5], [0
     "not summed": (lambda p: row_entropy(p) / p.shape[1], "that is the mean over the classes: entropy is the sum"),
 }, "one number per row")
 
-# %% ../nbs/16_teaching.ipynb #e728be1f
+# %% ../nbs/16_teaching.ipynb #ea256187
 def _query(ids, probs, b, key=lambda ids, H: (ids, -H)): return ids[np.lexsort(key(ids, row_entropy(probs)))[:b]]
 
 _ids = np.array([40, 7, 12, 3, 25])
@@ -125,23 +124,23 @@ PUZZLES["most_uncertain"] = Puzzle(_query, ((_ids, _five, 2), (_ids, _five, 3), 
     "ties": (lambda ids, p, b: _query(ids, p, b, lambda i, H: (-i, -H)),
              "two instances have the same entropy: the smaller id comes first"),
     "ties by position": (lambda ids, p, b: ids[np.argsort(-row_entropy(p), kind="stable")[:b]],
-                         "two instances have the same entropy: the smaller id comes first, not the one "
-                         "that stands first"),
+                         "two instances have the same entropy: the smaller id comes first, "
+                         "not the one that stands first"),
 }, "an array of at most b ids")
 
-# %% ../nbs/16_teaching.ipynb #a227d07f
+# %% ../nbs/16_teaching.ipynb #84ea2614
 def _none(n, r, b): return comb(n - r, b) / comb(n, b)
 
 PUZZLES["chance_of_none"] = Puzzle(_none, ((100, 1, 10), (1000, 5, 100), (20, 4, 10)), {
     "with replacement": (lambda n, r, b: (1 - r/n)**b,
-                         "close, but this may draw the same instance twice: nobody labels a text twice, so draw "
-                         "without putting back"),
+                         "close, but this may draw the same instance twice: nobody labels a text twice, "
+                         "so draw without putting back"),
     "at least one": (lambda n, r, b: 1 - _none(n, r, b),
                      "that is the chance of at least one: the question is the chance of none"),
     "expected": (lambda n, r, b: b*r/n, "that is how many to expect on average, which is not a chance"),
 }, "one number from 0 to 1")
 
-# %% ../nbs/16_teaching.ipynb #f86eb987
+# %% ../nbs/16_teaching.ipynb #51a24c81
 def _f1(t, p, c): return f1_per_class(t, p, int(max(t.max(), p.max(), c)) + 1)[c]
 
 _t, _p = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0]), np.array([1, 0, 0, 1, 0, 0, 0, 0, 0, 0])
@@ -149,8 +148,8 @@ PUZZLES["f1"] = Puzzle(_f1, ((_t, _p, 1), (_t, _t, 1), (_t, 0*_p, 1)), {
     "accuracy": (lambda t, p, c: (t == p).mean(), "that is accuracy: it looks good whatever happens to a rare class"),
     "recall": (lambda t, p, c: ((t == c) & (p == c)).sum() / (t == c).sum(),
                "that is recall: it forgets what was called minority and is not"),
-    "division by 0": (lambda t, p, c: np.float64(2*((t == c) & (p == c)).sum()) / ((t == c).sum() + (p == c).sum())
-    if (p == c).any() else np.nan, "when nothing is predicted as class c this gives nan: F1 is 0 there"),
+    "division by 0": (lambda t, p, c: _f1(t, p, c) if (p == c).any() else np.nan,
+                      "when nothing is predicted as class c this gives nan: F1 is 0 there"),
     "macro": (lambda t, p, c: (_f1(t, p, 0) + _f1(t, p, 1)) / 2,
               "that is the mean over both classes: the question is class c alone"),
 }, "one number from 0 to 1")
@@ -171,7 +170,7 @@ PUZZLES["next_anchor"] = Puzzle(lambda X, chosen: _share(_d2(X, chosen).min(1)),
     "not a chance": (lambda X, chosen: _d2(X, chosen).min(1), "these do not add up to 1: divide by their sum"),
 }, "one chance per row")
 
-# %% ../nbs/16_teaching.ipynb #04f4ec29
+# %% ../nbs/16_teaching.ipynb #bde7c370
 def _near(E, a, k, excluded, sign=-1):
     ids = np.flatnonzero(~excluded)
     return ids[np.argsort(sign * (E[ids] @ E[a]), kind="stable")[:k]]
@@ -180,20 +179,19 @@ def _rays(*degrees): return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg
 _rows, _out = _rays(0, 15, 170, 32, -60, 95, -28), np.array([1, 0, 0, 1, 0, 0, 0], bool)
 PUZZLES["neighbours"] = Puzzle(_near, ((_rows, 0, 2, _out), (_rows, 3, 3, _out), (_rows, 0, 9, _out)), {
     "labelled too": (lambda E, a, k, excluded: np.argsort(-(E @ E[a]), kind="stable")[:k],
-                     "some of these are excluded, and the nearest to the anchor is the anchor itself: leave "
-                     "out what is excluded"),
+                     "some of these are excluded, and the nearest to the anchor is the anchor itself: "
+                     "leave out what is excluded"),
     "farthest": (lambda E, a, k, excluded: _near(E, a, k, excluded, 1),
                  "these are the farthest: a high cosine means near, so sort by minus the similarity"),
     "positions": (lambda E, a, k, excluded: np.argsort(-(E[~excluded] @ E[a]), kind="stable")[:k],
                   "these are positions among what is left: turn them back into ids"),
 }, "an array of at most k ids, nearest first")
 
-# %% ../nbs/16_teaching.ipynb #2167b415
+# %% ../nbs/16_teaching.ipynb #d263c731
 def _per_id(f): return lambda ids, sims: np.array([f(sims[ids == i]) for i in np.unique(ids)])
 
-PUZZLES["average"] = Puzzle(_per_id(np.mean),
-                            ((np.array([8, 3, 8, 5, 3, 8]), np.array([.9, .8, .3, .7, .6, .6])),
-                             (np.array([2, 2]), np.array([.1, .5]))), {
+_met, _sims = np.array([8, 3, 8, 5, 3, 8]), np.array([.9, .8, .3, .7, .6, .6])
+PUZZLES["average"] = Puzzle(_per_id(np.mean), ((_met, _sims), (np.array([2, 2]), np.array([.1, .5]))), {
     "sum": (_per_id(np.sum), "that is the sum: an instance that several anchors reach would always win"),
     "max": (_per_id(np.max), "that is the largest similarity: line 8 takes the mean"),
     "all anchors": (lambda ids, sims: _per_id(np.sum)(ids, sims) / max(np.bincount(ids)),
@@ -213,19 +211,18 @@ PUZZLES["cut"] = Puzzle(_kept, ((_cut_ids, _cut_scores, 2), (_cut_ids, _cut_scor
     "sorted": (lambda i, s, M: np.sort(_kept(i, s, M)), "the right instances, but sorted by id: give them best first"),
 }, "an array of at most M ids, best first")
 
-# %% ../nbs/16_teaching.ipynb #b6634664
-PUZZLES["largest_subpool"] = Puzzle(lambda A, C, K, M, free: min(A*C*K, M, free),
-                                    ((10, 2, 50, 10_000, 50_000), (10, 5, 50, 1_000, 50_000),
-                                     (10, 2, 50, 10_000, 300)), {
+# %% ../nbs/16_teaching.ipynb #3cb501e5
+_settings = (10, 2, 50, 10_000, 50_000), (10, 5, 50, 1_000, 50_000), (10, 2, 50, 10_000, 300)
+PUZZLES["largest_subpool"] = Puzzle(lambda A, C, K, M, free: min(A*C*K, M, free), _settings, {
     "one class": (lambda A, C, K, M, free: min(A*K, M, free), "A is a number per class: multiply by C"),
     "no M": (lambda A, C, K, M, free: min(A*C*K, free), "line 9 keeps at most M"),
     "no pool": (lambda A, C, K, M, free: min(A*C*K, M), "a subpool cannot be larger than what is still unlabelled"),
 }, "one number")
 
-# %% ../nbs/16_teaching.ipynb #4226a968
+# %% ../nbs/16_teaching.ipynb #2163a878
 def _grown(E, history, K, now=False, newest=False, keep=False):
-    told, reached, labelled = np.zeros(len(E), bool), np.zeros(len(E), bool), np.isin(np.arange(len(E)),
-            np.concatenate(history))
+    told, reached = np.zeros(len(E), bool), np.zeros(len(E), bool)
+    labelled = np.isin(np.arange(len(E)), np.concatenate(history))
     for t, batch in enumerate(history):
         told[batch] = True
         if newest and t < len(history) - 1: continue
@@ -236,22 +233,22 @@ _E, _h = clustered(40, 4, seed=1)[0], [np.array([0, 5]), np.array([9, 14]), np.a
 _h = [_h[0], np.array([_near(_E, 0, 1, np.isin(np.arange(40), _h[0]))[0], 14]), _h[2]]
 PUZZLES["seals"] = Puzzle(_grown, ((_E, _h, 2), (_E, _h, 4), (_E, _h[:2], 3)), {
     "refilled": (lambda E, h, K: _grown(E, h, K, now=True),
-                 "here every labelled instance asks again, among what is free now: SEALS asks once, when an instance "
-                 "is labelled, and does not fill up later"),
+                 "here every labelled instance asks again, among what is free now: SEALS asks once, "
+                 "when an instance is labelled, and does not fill up later"),
     "newest": (lambda E, h, K: _grown(E, h, K, newest=True),
                "these are the neighbours of the last batch alone: what earlier batches brought in stays"),
     "labelled too": (lambda E, h, K: _grown(E, h, K, keep=True),
                      "some of these have been labelled since: take them out"),
 }, "an array of ids, ascending")
 
-# %% ../nbs/16_teaching.ipynb #6a2fb100
+# %% ../nbs/16_teaching.ipynb #05cdc1be
 _curve = np.array([.1, .5, .6, .6])
 PUZZLES["area"] = Puzzle(auc, ((_curve,), (np.array([0., 1]),), (np.array([.3, .2, .7]),)), {
-    "sum": (lambda f: f.sum(), "that is the sum: a trapezoid lies between two points, so the first and "
-                               "the last count half"),
+    "sum": (lambda f: f.sum(),
+            "that is the sum: a trapezoid lies between two points, so the first and the last count half"),
     "mean": (lambda f: f.mean(), "that is the mean: the paper's area is not divided by the number of iterations"),
-    "annotations": (lambda f: 25 * auc(f), "this spaces the points by 25 annotations: the paper's "
-                                           "spacing is one iteration"),
+    "annotations": (lambda f: 25 * auc(f),
+                    "this spaces the points by 25 annotations: the paper's spacing is one iteration"),
     "per iteration": (lambda f: auc(f) / (len(f) - 1),
                       "that is the area per iteration, which is good to read but not what the paper's tables hold"),
 }, "one number")
@@ -266,20 +263,20 @@ PUZZLES["paired"] = Puzzle(lambda a, b: np.median(a - b), ((_ours, _theirs), (_t
     "mean": (lambda a, b: np.mean(a - b), "that is the mean: one lucky run moves it; take the median"),
 }, "one number")
 
-# %% ../nbs/16_teaching.ipynb #2d59ad27
+# %% ../nbs/16_teaching.ipynb #42157cf3
 def _nearest(state, rng, of=None, by=np.max, sign=-1):
     free, V = np.flatnonzero(~state.excluded), state.index.vectors
     mine = np.concatenate([state.labelled(c) for c in (state.minority if of is None else of)])
     return Subpool(np.sort(free[np.argsort(sign * by(V[free] @ V[mine].T, axis=1), kind="stable")[:20]]))
 
-PUZZLES["nearest_filter"] = Puzzle(_nearest, tuple((toy_state(n_classes=C, batches=(60, 30))[0],
-                                                    np.random.default_rng(0)) for C in (2, 4)), {
+_worlds = tuple((toy_state(n_classes=C, batches=(60, 30))[0], np.random.default_rng(0)) for C in (2, 4))
+PUZZLES["nearest_filter"] = Puzzle(_nearest, _worlds, {
     "every class": (lambda s, rng: _nearest(s, rng, range(s.n_classes)),
-                    "these are the nearest to anything labelled, which is mostly majority: ask for "
-                    "state.minority only"),
+                    "these are the nearest to anything labelled, which is mostly majority: "
+                    "ask for state.minority only"),
     "on average": (lambda s, rng: _nearest(s, rng, by=np.mean),
-                   "these are nearest to the minority on average, so a lone cluster gets nothing: take each "
-                   "instance's best similarity"),
+                   "these are nearest to the minority on average, so a lone cluster gets nothing: "
+                   "take each instance's best similarity"),
     "farthest": (lambda s, rng: _nearest(s, rng, sign=1), "these are the farthest: a high cosine means near"),
 }, "a Subpool", see=lambda sub: sub.ids, first=check_filter)
 
@@ -407,7 +404,7 @@ def _ranking(ax):
     ax.grid(axis="x", visible=False)
 PICTURES["cut"] = _ranking
 
-# %% ../nbs/16_teaching.ipynb #3d21adb1
+# %% ../nbs/16_teaching.ipynb #a1a78cd2
 def _bounds(ax):
     names, values = ["A·C·K", "M", "free"], [10*2*50, 600, 5_000]
     ax.barh(names, values, color=[GREY, BLUE, GREY], height=.5)
@@ -419,8 +416,8 @@ PICTURES["largest_subpool"] = _bounds
 
 def _growth(ax):
     E, ids = clustered(2000, seed=2)[0], np.random.default_rng(0).permutation(2000)
-    sizes = [len(_grown(E, [ids[:10*t] for t in [1]] + [ids[10*s:10*(s+1)] for s in range(1, t)], 20))
-             for t in range(1, 16)]
+    batches = np.split(ids, range(10, len(ids), 10))
+    sizes = [len(_grown(E, batches[:t], 20)) for t in range(1, 16)]
     ax.plot(range(1, 16), sizes, color=ORANGE, marker="s", ms=4, label="SEALS, K = 20")
     ax.axhline(2*5*20, color=BLUE, ls="--", label="AnchorAL's bound, A = 5, K = 20")
     ax.set(xlabel="iteration, 10 labelled at each", ylabel="subpool", ylim=(0, None))

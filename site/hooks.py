@@ -49,8 +49,8 @@ def link(target, notebook):
     here = notebook.relative_to(NBS).parent
     if there.suffix == ".ipynb" and page in notebooks():
         return os.path.relpath(page, here) + (f"#{anchor}" if anchor else "")
-    if (there.parent in (ROOT/"figures", notebook.parent) and there.suffix in (".png", ".pdf", ".csv", ".tex")
-        and there.exists()):
+    drawn = there.parent in (ROOT/"figures", notebook.parent) and there.suffix in (".png", ".pdf", ".csv", ".tex")
+    if drawn and there.exists():
         return os.path.relpath(Path("figures")/there.name if there.parent == ROOT/"figures" else here/there.name, here)
     return None
 
@@ -104,9 +104,9 @@ def page(notebook, files):
         shown = "\n".join(line for line in source.splitlines() if not re.match(r"#\||%", line)).strip()
         if shown and notebook.stem != "index" and not re.search(r"^#\|\s*hide", source, re.M):
             out.append(block(shown, "python"))
-        made = [output(o, f"{where}_files/{n}-{k}", files,
-                       f"Output of the code above: {heading}".replace("[", "").replace("]", ""))
-                       for k, o in enumerate(c["outputs"]) if o["output_type"] != "error"]
+        alt = f"Output of the code above: {heading}".replace("[", "").replace("]", "")
+        made = [output(o, f"{where}_files/{n}-{k}", files, alt)
+                for k, o in enumerate(c["outputs"]) if o["output_type"] != "error"]
         made = [links(m, notebook) for m in made if m.strip() not in ("", "```text\n\n```")]
         if made and notebook.stem == "index": out += made
         elif made: out.append('<div class="output" markdown="1">\n\n' + "\n\n".join(made) + "\n\n</div>")
@@ -133,8 +133,8 @@ def entry(title_, f, docments, level):
     except (ValueError, TypeError): s = inspect.Signature()
     signature = str(s)
     if len(signature) > 80:
-        signature = "(\n" + "".join(f"    {p},\n" for p in s.parameters.values()) + ")" + (""
-                if s.return_annotation is s.empty else f" -> {inspect.formatannotation(s.return_annotation)}")
+        back = "" if s.return_annotation is s.empty else f" -> {inspect.formatannotation(s.return_annotation)}"
+        signature = "(\n" + "".join(f"    {p},\n" for p in s.parameters.values()) + ")" + back
     signature = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>|<function (\w+)[^>]*>", lambda m: m[1] or "...", signature)
     lines = [f"{'#' * level} {title_} {{ #{title_} }}", block(f"{title_}{signature}", "python"),
              inspect.cleandoc(f.__doc__ or "")]
@@ -151,21 +151,20 @@ def entry(title_, f, docments, level):
 def figures():
     "Every figure and table of the repository."
     from PIL import Image
-    out = ["# Figures and tables", "> Everything in `figures`, drawn from the saved results by `make figures`; "
-                                   "experiments never draw, and figures never train"]
+    out = ["# Figures and tables",
+           "> Everything in `figures`, drawn from the saved results by `make figures`; "
+           "experiments never draw, and figures never train"]
     for png in sorted((ROOT/"figures").glob("*.png")):
         about = Image.open(png).text.get("Description", "")
-        also = "".join(f" · [{kind.upper()}](figures/{png.stem}.{kind})" for kind in ("pdf",)
-                       if png.with_suffix(f".{kind}").exists())
+        also = f" · [PDF](figures/{png.stem}.pdf)" if png.with_suffix(".pdf").exists() else ""
         out.append(f"## {png.stem}\n\n![{about or png.stem}](figures/{png.name})\n\n[PNG](figures/{png.name}){also}")
     for table in sorted((ROOT/"figures").glob("*.html")):
         body = re.search(r"<table.*</table>", table.read_text(encoding="utf-8"), re.S)
         also = " · ".join(f"[{kind.upper()}](figures/{table.stem}.{kind})" for kind in ("csv", "tex")
                           if table.with_suffix(f".{kind}").exists())
         if body:
-            out.append(f'## {table.stem}, table\n\n<div class="output">\n'
-                       + "\n".join(line.strip() for line in body[0].splitlines() if line.strip())
-                       + f"\n</div>\n\n{also}")
+            rows = "\n".join(line.strip() for line in body[0].splitlines() if line.strip())
+            out.append(f'## {table.stem}, table\n\n<div class="output">\n{rows}\n</div>\n\n{also}')
     return "\n\n".join(out)
 
 
@@ -182,10 +181,10 @@ def on_config(config):
     for name, first in FIRST.items():
         sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
     library = [{f"{Path(k).stem[:2]} {title(p)}": k} for k, p in pages.items() if k[0].isdigit()]
+    reference = [{"Modules": "api/modules.md"}, *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]
     config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library},
                   *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),
-                  {"Figures": "figures.md"}, {"API": [{"Modules": "api/modules.md"},
-                                                      *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]}]
+                  {"Figures": "figures.md"}, {"API": reference}]
     return config
 
 
@@ -194,10 +193,9 @@ def on_files(files, config):
     made = {}
     for name, notebook in notebooks().items(): made[name] = page(notebook, made)
     for m in modules(): made[f"api/{m}.md"] = api(m)
+    about = {m: (import_module(f"anchoral.{m}").__doc__ or "").strip() for m in modules()}
     made["api/modules.md"] = ("# Modules\n\n> One page per module, in reading order\n\n"
-                              + "\n".join(f"- [anchoral.{m}]({m}.md): "
-                                          f"{(import_module(f'anchoral.{m}').__doc__ or '').strip()}"
-                                          for m in modules()))
+                              + "\n".join(f"- [anchoral.{m}]({m}.md): {says}" for m, says in about.items()))
     made["figures.md"] = figures()
     for f in sorted((ROOT/"figures").iterdir()):
         if f.suffix in (".png", ".pdf", ".csv", ".tex"): made[f"figures/{f.name}"] = f.read_bytes()
@@ -221,8 +219,8 @@ def on_page_content(content, page, **kwargs):
             headings(item.children)
     headings(page.toc.items)
     content = re.sub(r'<span class="arithmatex">(.*?)</span>', lambda m: inline(m[1]), content, flags=re.S)
-    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', lambda m: mathml(html.unescape(m[1]).strip(), True),
-                  content, flags=re.S)
+    shown = lambda m: mathml(html.unescape(m[1]).strip(), True)
+    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', shown, content, flags=re.S)
 
 
 def on_post_page(output, page, config):

@@ -210,11 +210,10 @@ def test_next_text_within_a_second(tmp_path):
             time.sleep(2)
             return super().fit(*args)
     s = Session(parts(learner=Slow(2, (1,))), task(), tmp_path/"s", query_size=8)
-    while [b.kind for b in s.book.batches if b.ids].count("model") < 1 or s.current not in next(b.ids
-            for b in s.book.batches if b.kind == "model"):
-        label(s, 1)
+    def chosen(): return next((b.ids for b in s.book.batches if b.kind == "model"), [])
+    while s.current not in chosen(): label(s, 1)
     took = []
-    for _ in range(sum(i not in s.labels for i in next(b.ids for b in s.book.batches if b.kind == "model")) - 1):
+    for _ in range(sum(i not in s.labels for i in chosen()) - 1):
         start = time.perf_counter()
         s.answer(int(TRUTH[s.current]))
         assert s.current is not None
@@ -263,8 +262,9 @@ def test_full_disk_changes_nothing(session, monkeypatch):
 def test_one_process_at_a_time(session):
     import subprocess
     import sys
-    code = ("from filelock import FileLock, Timeout\ntry: "
-            f"FileLock({str(session.folder/'.lock')!r}).acquire(timeout=0)\nexcept Timeout: print('held')")
+    code = ("from filelock import FileLock, Timeout\n"
+            f"try: FileLock({str(session.folder/'.lock')!r}).acquire(timeout=0)\n"
+            "except Timeout: print('held')")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "held\n"
 
 
@@ -306,8 +306,7 @@ def test_labels_out_and_in(tmp_path, session, kind):
     session.export(tmp_path/f"labels.{kind}")
     other = begin(tmp_path/"other")
     assert other.load(tmp_path/f"labels.{kind}") == 14
-    a, b = (session.frame().drop(columns="batch").sort_values("id"),
-            other.frame().drop(columns="batch").sort_values("id"))
+    a, b = (s.frame().drop(columns="batch").sort_values("id") for s in (session, other))
     pd.testing.assert_frame_equal(a.reset_index(drop=True), b.reset_index(drop=True), check_dtype=False)
     assert other.load(tmp_path/f"labels.{kind}") == 0
     session.change(int(a.id.iloc[0]), 1 - int(session.labels.get(int(a.id.iloc[0]), 0)))
@@ -331,9 +330,8 @@ def test_wrong_tables_change_nothing(session, rows, match):
 @pytest.mark.parametrize("rows, match", [([dict(text="a"), dict(text=None)], "missing or empty"),
                                          ([dict(text="a", label="x"), dict(text="a", label="y")], "two labels")])
 def test_wrong_data_files(rows, match):
-    with pytest.raises(ValueError, match=match):
-        from_frame(pd.DataFrame(rows).assign(label=[r.get("label") for r in rows]), label="label",
-                   classes=["x", "y"], minority="y")
+    df = pd.DataFrame(rows).assign(label=[r.get("label") for r in rows])
+    with pytest.raises(ValueError, match=match): from_frame(df, label="label", classes=["x", "y"], minority="y")
 
 
 def test_a_session_belongs_to_its_pool(session, tmp_path):
@@ -372,9 +370,8 @@ def test_nothing_left(tmp_path):
 
 def test_empty_subpool_is_said(tmp_path):
     "AnchorAL with one neighbour can run dry before the pool does."
-    al = ActiveLearner(ExactIndex(VECTORS), VECTORS, Head(2, (1,)),
-                       lambda state, rng: make_filter("none")(state, rng).__class__(np.empty(0, np.int64)),
-                       make_strategy("entropy"), 2, (1,))
+    def dry(state, rng): return make_filter("none")(state, rng).__class__(np.empty(0, np.int64))
+    al = ActiveLearner(ExactIndex(VECTORS), VECTORS, Head(2, (1,)), dry, make_strategy("entropy"), 2, (1,))
     known = np.full(120, -1)
     known[:60] = TRUTH[:60]
     s = Session(al, task(known), tmp_path/"s")
@@ -511,6 +508,6 @@ def test_the_session_needs_no_extra():
     "Importing it brings in neither the widget nor the keyword search."
     import subprocess
     import sys
-    code = ("import sys, anchoral.annotate, anchoral.explore; print([m for m in ('anywidget', 'bm25s', 'sklearn', "
-            "'torch', 'ipywidgets') if m in sys.modules])")
+    code = ("import sys, anchoral.annotate, anchoral.explore; "
+            "print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

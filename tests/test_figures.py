@@ -12,8 +12,8 @@ from anchoral import figures as F
 from anchoral.grid import papermill
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
-        "randsub": lambda t: 500,
-        "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t, "random": lambda t: 1900 - 25 * t}
+        "randsub": lambda t: 500, "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t,
+        "random": lambda t: 1900 - 25 * t}
 
 
 def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterations=8, **fixed):
@@ -23,14 +23,13 @@ def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterati
             for seed in range(seeds):
                 for t in range(iterations + 1):
                     last, scaled = t == iterations, v == "anchoral-scaled"
-                    rows.append(dict(profile="made-up", run=f"{v}-{s}-{seed}", task="a-task", learner="head",
-                                     model="minilm", encoder="minilm",
-                        head_encoder="", strategy=s, variant=v, filter=v, n_anchors=5 if scaled else 10,
-                        n_neighbours=20 if scaled else 50,
+                    rows.append(dict(
+                        profile="made-up", run=f"{v}-{s}-{seed}", task="a-task", learner="head", model="minilm",
+                        encoder="minilm", head_encoder="", strategy=s, variant=v, filter=v,
+                        n_anchors=5 if scaled else 10, n_neighbours=20 if scaled else 50,
                         max_subpool=10_000, subpool_size=500, gamma_maj="kmeans++", gamma_min="kmeans++",
-                        data_seed=seed, model_seed=0, order_seed=0,
-                        iteration=t, n_labelled=100 + 25 * t, minority_labelled=5 + t * (8 - vi) // 2 + seed % 2,
-                        minority_total=60, pool=2000,
+                        data_seed=seed, model_seed=0, order_seed=0, iteration=t, n_labelled=100 + 25 * t,
+                        minority_labelled=5 + t * (8 - vi) // 2 + seed % 2, minority_total=60, pool=2000,
                         subpool=None if last else SIZE[v](t), subpool_minority=None if last else 3 + vi,
                         scored=None if last else SIZE[v](t),
                         f1_0=.98, f1_1=.1 * t + .01 * seed, f1_majority=.98, f1_minority=.1 * t + .01 * seed - .01 * vi,
@@ -158,8 +157,8 @@ def test_words_come_from_the_rows(df):
 def test_medians_and_pairs(df):
     m = F.medians(df, "f1_minority")
     assert m.index[0] == "anchoral" and m.name == 300 and np.isclose(m["anchoral"], .815)
-    assert (F.ahead(df, "f1_minority", others=("none",)) == "In runs with the same seeds, AnchorAL is ahead "
-                                                            "of No-Op in 4 of 4.")
+    said = F.ahead(df, "f1_minority", others=("none",))
+    assert said == "In runs with the same seeds, AnchorAL is ahead of No-Op in 4 of 4."
     assert F.ahead(df, "f1_majority", others=("none",)).endswith("of No-Op in 0 of 4 (4 tied).")
     assert F.ahead(df[df.variant == "none"], "f1_majority") == ""
 
@@ -236,8 +235,8 @@ def test_the_papers_rows():
     assert text["Selection", "Scored"][0] == "–"
     assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475"
     assert list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
-    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy")).set_index([("", "Dataset"),
-            ("", "Pool filtering")])["Budget-Matched", "Budget"]
+    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy"))
+    deberta = deberta.set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
     assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
     everything = F.published_table5()
     assert (everything[[c for c in everything if c.endswith("per_iteration")]].max() <= 1).all()
@@ -325,9 +324,8 @@ def test_tables_are_escaped(tmp_path):
 
 
 def test_no_heavy_imports():
-    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', 'hnswlib', "
-            "'datasets', 'sklearn'} & set(sys.modules); "
-            "assert not heavy, heavy")
+    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', "
+            "'hnswlib', 'datasets', 'sklearn'} & set(sys.modules); assert not heavy, heavy")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

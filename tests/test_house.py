@@ -80,8 +80,8 @@ def test_readme():
 
 
 def test_readme_is_the_index(tmp_path):
-    subprocess.run([str(Path(sys.executable).with_name("jupyter")), "nbconvert", "--log-level=ERROR", "--to",
-                    "markdown", "--no-input", "--no-prompt",
+    subprocess.run([str(Path(sys.executable).with_name("jupyter")), "nbconvert", "--log-level=ERROR",
+                    "--to", "markdown", "--no-input", "--no-prompt",
                     "--output-dir", str(tmp_path), "--output", "README", "nbs/index.ipynb"], cwd=ROOT, check=True)
     made = (tmp_path/"README.md").read_text().replace("(../", "(").replace('"../', '"')
     assert made == (ROOT/"README.md").read_text(), "README.md is out of step: make readme"

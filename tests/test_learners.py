@@ -56,10 +56,10 @@ def test_signatures(name):
 
 def test_import_is_light():
     """Nothing heavy is loaded before it is used."""
-    code = ("import sys, anchoral.learners; print([m for m in ('torch', 'transformers', 'sentence_transformers') if "
-            "m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    code = ("import sys, anchoral.learners; "
+            "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_without_torch(tmp_path):
@@ -82,9 +82,8 @@ except ImportError as e: print(e)
 
 
 @pytest.mark.parametrize("y, says", [([0, 0, 0], "every label is class 0"), ([0, 1, 3], "label 3"),
-                                     ([0, 1, -1], "label -1"),
-                                     ([0., 1., 1.], "integers"), ([0, 1], "one label per row"),
-                                     ([], "one label per row")])
+                                     ([0, 1, -1], "label -1"), ([0., 1., 1.], "integers"),
+                                     ([0, 1], "one label per row"), ([], "one label per row")])
 def test_labels(y, says):
     with pytest.raises(ValueError, match=says): check_labels(np.zeros((3, 2)), y, 3)
 
@@ -200,8 +199,8 @@ def test_save_refuses(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(n_classes=0), dict(n_classes=2.5), dict(minority=(3,)),
-                                   dict(minority=(-1,)),
-                                   dict(C=0), dict(C=float("nan")), dict(max_tokens=0), dict(encoder="minilmm")])
+                                   dict(minority=(-1,)), dict(C=0), dict(C=float("nan")), dict(max_tokens=0),
+                                   dict(encoder="minilmm")])
 def test_head_parameters(wrong):
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=name): Head(**{"n_classes": 3, **wrong})
@@ -252,8 +251,8 @@ TEXTS, LABELS = tiny.toy_texts(60, seed=1)
 
 def quick(model, **more):
     """A few steps of training, enough to move every weight."""
-    return FineTune(**{**dict(n_classes=3, minority=(2,), model=model, lr=1e-3, batch_size=8, epochs=2, min_steps=0,
-                              device="cpu"), **more})
+    return FineTune(**dict(n_classes=3, minority=(2,), model=model, lr=1e-3, batch_size=8, epochs=2, min_steps=0,
+                           device="cpu") | more)
 
 
 def state(learner): return {k: v.clone() for k, v in learner.net.state_dict().items()}
@@ -484,11 +483,9 @@ def test_no_pickles(models, tmp_path):
 
 @needs_torch
 @pytest.mark.parametrize("wrong", [dict(n_classes=1), dict(minority=(3,)), dict(lr=0), dict(lr=-1),
-                                   dict(lr=float("nan")), dict(epochs=0),
-                                   dict(batch_size=0), dict(max_tokens=0), dict(patience=0), dict(layers=0),
-                                   dict(min_steps=-1),
-                                   dict(device="gpu"), dict(device="cuda:99"), dict(model="bert_base"),
-                                   dict(model="./no/such/folder")])
+                                   dict(lr=float("nan")), dict(epochs=0), dict(batch_size=0), dict(max_tokens=0),
+                                   dict(patience=0), dict(layers=0), dict(min_steps=-1), dict(device="gpu"),
+                                   dict(device="cuda:99"), dict(model="bert_base"), dict(model="./no/such/folder")])
 def test_finetune_parameters(wrong):
     name = next(iter(wrong))
     with pytest.raises(ValueError, match=name): FineTune(**{"n_classes": 3, **wrong})

@@ -122,8 +122,9 @@ def test_opened_again(tmp_path, monkeypatch):
 def test_what_it_says_when_it_cannot(tmp_path):
     with pytest.raises(OSError, match="no Milvus at 'http://127.0.0.1:1'"): connect_milvus("http://127.0.0.1:1")
     client = connect_milvus(str(tmp_path/"pool.db"))
-    code = (f"from anchoral.index import connect_milvus\ntry: connect_milvus({str(tmp_path/'pool.db')!r})\nexcept "
-            "OSError as e: print(e)")
+    code = ("from anchoral.index import connect_milvus\n"
+            f"try: connect_milvus({str(tmp_path/'pool.db')!r})\n"
+            "except OSError as e: print(e)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "no Milvus at" in said.stdout, said
     client.close()

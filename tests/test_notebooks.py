@@ -40,10 +40,9 @@ def test_title_and_subtitle(path):
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
 def test_exported_cells_are_short(path):
     for cell in exported(path):
-        lines = cell.rstrip().splitlines()
-        names = {n.name for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.ClassDef)} | {t.id
-                for n in ast.parse(cell).body if isinstance(n, ast.Assign) for t in n.targets
-                if isinstance(t, ast.Name)}
+        lines, tree = cell.rstrip().splitlines(), ast.parse(cell)
+        names = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
+        names |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
         assert len(lines) <= 30 or names & DATA_CELLS, f"{path.name}: {len(lines)} lines from {lines[1]!r}"
 
 
@@ -84,8 +83,8 @@ def test_one_parameters_cell(path):
 
 def test_papermill_runs_a_cell(tmp_path):
     "The executed copy holds the parameters it really used, the run folders what they make."
-    configs = [dict(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2, n_neighbours=5,
-                    data_seed=s) for s in (3, 4)]
+    configs = [dict(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2, n_neighbours=5, data_seed=s)
+               for s in (3, 4)]
     assert papermill(PAPERMILL[0], tmp_path/"out.ipynb", dict(configs=configs, runs=str(tmp_path/"runs"))) == ""
     done = nbformat.read(tmp_path/"out.ipynb", 4)
     assert done.metadata.papermill.parameters.configs == configs
@@ -126,8 +125,10 @@ def test_pages_render_from_committed_results(tmp_path, monkeypatch):
 
 def shown(path):
     "What a page says: the text of its outputs."
-    return [o.get("text", "") or o.get("data", {}).get("text/html") or o.get("data", {}).get("text/markdown")
-            or "" for c in source(path) for o in c.get("outputs", [])]
+    def text(o):
+        data = o.get("data", {})
+        return o.get("text", "") or data.get("text/html") or data.get("text/markdown") or ""
+    return [text(o) for c in source(path) for o in c.get("outputs", [])]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
@@ -144,8 +145,8 @@ def test_results_are_complete():
     from anchoral.results import run_id
     for path in sorted((ROOT/"results").glob("*-ids.parquet")):
         name = path.stem.removesuffix("-ids")
-        df, ids, about = (pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path),
-                          json.loads((ROOT/f"results/{name}.json").read_text()))
+        df, ids = pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path)
+        about = json.loads((ROOT/f"results/{name}.json").read_text())
         want = {run_id(c) for configs in cells(PROFILES[name]).values() for c in configs}
         assert set(df.run) == set(ids.run) == set(about["configs"])
         assert set(df.run) <= want and (set(df.run) == want or about.get("partial"))

@@ -15,23 +15,19 @@ TEXT = dict.fromkeys(["text", "note", "how", "type", "gamma_maj", "gamma_min", "
 KEY = ["dataset", "model", "strategy", "filter", "scope", "measure"]
 SCHEMA = KEY + ["median", "iqr", "text", "note", "how", "dataset_label", "strategy_label", "filter_label"]
 LABELS = {"amazon-agri": "Amazon-Agri", "amazon-multi": "Amazon-Multi", "agnews-bus": "Agnews-Bus",
-          "wikitoxic": "WikiToxic", "anchoral": "AnchorAL",
-          "randsub": "RandSub", "seals": "SEALS", "none": "No-Op", "entropy": "Entropy", "ft-bertkm": "FT-BERTKM",
-          "badge": "BADGE", "random": "Random"}
+          "wikitoxic": "WikiToxic", "anchoral": "AnchorAL", "randsub": "RandSub", "seals": "SEALS", "none": "No-Op",
+          "entropy": "Entropy", "ft-bertkm": "FT-BERTKM", "badge": "BADGE", "random": "Random"}
 FULL = {"anchoral", "none", "randsub", "seals"}
 BLOCK = "model decided by Table 2, by the Entropy rows beside it"
 MOVED = "label out of its column"
 HOW = {"as printed", "decided by Table 2", MOVED, f"{MOVED}; dataset restored from order",
-       f"{MOVED}; dataset and model restored from order",
-       BLOCK, f"filter label restored from order; {BLOCK}"}
+       f"{MOVED}; dataset and model restored from order", BLOCK, f"filter label restored from order; {BLOCK}"}
 ROWS = {  # rows of Table 5 that could be decided
     ("agnews-bus", "ALBERT-base"): 3, ("agnews-bus", "BERT-base"): 10, ("agnews-bus", "DeBERTa-base"): 3,
-    ("agnews-bus", "GPT-2"): 3,
-    ("agnews-bus", "T5-base"): 3, ("amazon-agri", "ALBERT-base"): 3, ("amazon-agri", "BERT-base"): 12,
-    ("amazon-agri", "BERT-tiny"): 4,
+    ("agnews-bus", "GPT-2"): 3, ("agnews-bus", "T5-base"): 3,
+    ("amazon-agri", "ALBERT-base"): 3, ("amazon-agri", "BERT-base"): 12, ("amazon-agri", "BERT-tiny"): 4,
     ("amazon-agri", "DeBERTa-base"): 3, ("amazon-agri", "GPT-2"): 3, ("amazon-agri", "T5-base"): 3,
-    ("amazon-multi", "BERT-base"): 13,
-    ("wikitoxic", "BERT-base"): 13}
+    ("amazon-multi", "BERT-base"): 13, ("wikitoxic", "BERT-base"): 13}
 
 
 def table(name):
@@ -136,8 +132,8 @@ def test_table_3_is_of_another_budget():
     assert v["minority"].idxmax() == 1 and v["minority"].idxmin() == 8
     first = t[t["row"] == 1].iloc[0]
     assert (first.gamma_maj, first.gamma_min, first.n_anchors, first.n_neighbours) == ("kmeans++", "kmeans++", 10, 50)
-    settings = t[t["filter"] == "anchoral"].drop_duplicates("row")[["gamma_maj", "gamma_min",
-            "n_anchors", "n_neighbours"]]
+    settings = t[t["filter"] == "anchoral"].drop_duplicates("row")
+    settings = settings[["gamma_maj", "gamma_min", "n_anchors", "n_neighbours"]]
     assert len(settings.drop_duplicates()) == 7 and set(settings["n_neighbours"]) == {50, 500, 5000}
     assert set(settings["n_anchors"]) == {10, 50, 100}
 
@@ -156,8 +152,8 @@ def test_table_4_adds_up():
 
 def test_table_4_is_the_one_the_loaders_check():
     t = table("table4").query("`class` != 'total'").pivot(index=["dataset", "class"], columns="split", values="count")
-    assert {k: (r.test, r.train) for k, r in t.iterrows()} == {(d, c): n for d, cs in TABLE4.items()
-            for c, n in cs.items()}
+    known = {(d, c): n for d, cs in TABLE4.items() for c, n in cs.items()}
+    assert {k: (r.test, r.train) for k, r in t.iterrows()} == known
     assert set(AMAZON) < set(TABLE4["amazon-multi"])
 
 
@@ -225,8 +221,8 @@ def test_without_minority_the_majority_area_follows_from_table_4():
             areas = [t * always_majority(key[0]) for t in iterations(text.loc[key, "budget"], v.loc[key, "budget"])]
             assert any(abs(a - v.loc[key, "majority"]) <= .06 for a in areas), key
             seen.add(key[:2])
-    assert {("agnews-bus", "GPT-2"), ("amazon-agri", "GPT-2"), ("amazon-agri", "BERT-tiny"),
-            ("amazon-agri", "T5-base")} == seen
+    assert seen == {("agnews-bus", "GPT-2"), ("amazon-agri", "GPT-2"), ("amazon-agri", "BERT-tiny"),
+                    ("amazon-agri", "T5-base")}
 
 
 def test_6h_is_a_limit_of_the_whole_pool():
@@ -235,14 +231,14 @@ def test_6h_is_a_limit_of_the_whole_pool():
     assert time.loc[limit, "median"].isna().all() and time.loc[~limit, "median"].notna().all()
     assert (limit <= full_pool(time)).all()
     measured = time[full_pool(time) & ~limit].drop_duplicates(KEY[:4])
-    assert [tuple(r) for r in measured[KEY[:4] + ["text"]].to_numpy()] == [("wikitoxic", "BERT-base", "ft-bertkm",
-            "none", "198.2 ± 2.2")]
+    rows = [tuple(r) for r in measured[KEY[:4] + ["text"]].to_numpy()]
+    assert rows == [("wikitoxic", "BERT-base", "ft-bertkm", "none", "198.2 ± 2.2")]
     assert not (T5.loc[T5["measure"] != "time", "text"] == "6h").any()
 
 
 def test_time_orders_the_filters():
-    """AnchorAL, RandSub, SEALS, No-Op: the rule by which missing filter labels were put back holds wherever labels
-    were printed."""
+    """AnchorAL, RandSub, SEALS, No-Op: the rule by which missing filter labels were put back
+    holds wherever labels were printed."""
     v = by_row(T5)["overall", "time"].unstack("filter").drop("random", level="strategy")
     assert (v["anchoral"] < v["randsub"]).all() and (v["randsub"].fillna(0) < v["seals"].fillna(np.inf)).all()
     assert (v["none"].dropna() > v["seals"].reindex(v["none"].dropna().index)).all()
@@ -256,6 +252,6 @@ def test_text_is_not_guessed_from_another_row():
 
 def test_rows_stand_in_alphabetical_order():
     "The rule by which missing labels were put back: whatever is sorted is sorted everywhere, put back or printed."
-    rows = [tuple(r) for r in T5.drop_duplicates(KEY[:4])[["dataset_label", "model", "strategy_label",
-                                                           "filter_label"]].to_numpy()]
+    labels = ["dataset_label", "model", "strategy_label", "filter_label"]
+    rows = [tuple(r) for r in T5.drop_duplicates(KEY[:4])[labels].to_numpy()]
     assert rows == sorted(rows)

@@ -27,14 +27,15 @@ def finetune(tmp_path_factory):
     "A configuration of the fine-tuned learner that takes seconds: a tiny BERT with random weights."
     folder = tmp_path_factory.mktemp("tiny")/"bert"
     tiny.build("bert", folder)
-    return dict(task="reuters-agri", encoder="lsa", learner="finetune", model=str(folder), budget=150, epochs=1,
-                min_steps=4, model_tokens=16,
+    return dict(task="reuters-agri", encoder="lsa", learner="finetune", model=str(folder), budget=150,
+                epochs=1, min_steps=4, model_tokens=16,
                 filter="anchoral", n_anchors=3, n_neighbours=10, strategy="badge")
 
 
 def spawn(config, folder, before=""):
-    code = (f"import json, sys\nsys.path.insert(0, {str(HERE)!r})\nimport conftest\n{before}\nfrom anchoral.results "
-            "import make_config, run\nrun(make_config(**json.loads(sys.argv[1])), sys.argv[2])")
+    code = (f"import json, sys\nsys.path.insert(0, {str(HERE)!r})\nimport conftest\n{before}\n"
+            "from anchoral.results import make_config, run\n"
+            "run(make_config(**json.loads(sys.argv[1])), sys.argv[2])")
     return subprocess.Popen([sys.executable, "-c", code, json.dumps(config), str(folder)],
                             stderr=subprocess.PIPE, text=True)
 
@@ -81,8 +82,8 @@ def test_sigkill_head(tmp_path, lines):
     p = spawn(config, tmp_path/"killed")
     interrupt(p, tmp_path/"killed", lines, signal.SIGKILL)
     assert p.returncode in (-signal.SIGKILL, 0)
-    assert without_clocks(run(make_config(**config), tmp_path/"killed")) == without_clocks(run(make_config(**config),
-            tmp_path/"whole"))
+    killed, whole = (run(make_config(**config), tmp_path/name) for name in ("killed", "whole"))
+    assert without_clocks(killed) == without_clocks(whole)
 
 
 @pytest.mark.parametrize("lines", [1, 2])
@@ -115,13 +116,13 @@ def test_full_disk(tmp_path):
              "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))")
     config = HEAD | dict(strategy="entropy")
     prepare(make_config(**config))  # embeddings are cached before the limit
-    p = spawn(config, tmp_path/"full", "import anchoral.results as r; "
-                                       "r.prepare(r.make_config(**json.loads(sys.argv[1])))\n" + limit)
+    ready = "import anchoral.results as r; r.prepare(r.make_config(**json.loads(sys.argv[1])))\n"
+    p = spawn(config, tmp_path/"full", ready + limit)
     err = p.communicate()[1]
     assert p.returncode == 1 and "OSError" in err and "File too large" in err
     assert 1 <= len(read_rounds(tmp_path/"full")) < 5
-    assert without_clocks(run(make_config(**config), tmp_path/"full")) == without_clocks(run(make_config(**config),
-            tmp_path/"whole"))
+    full, whole = (run(make_config(**config), tmp_path/name) for name in ("full", "whole"))
+    assert without_clocks(full) == without_clocks(whole)
 
 
 def test_locked(tmp_path):
@@ -178,8 +179,8 @@ def test_hnsw_subpools_at_100_000():
     vectors, which = clustered(100_000, 64, clusters=200, seed=1, spread=.5)
     truth = (which >= 190).astype(int)
     rare, rest, rng = np.flatnonzero(truth), np.flatnonzero(truth == 0), np.random.default_rng(0)
-    history = [np.concatenate([rare[:5], rest[:95]])] + [np.concatenate([rng.choice(rare[5:], 10, False),
-            rng.choice(rest[95:], 15, False)]) for _ in range(8)]
+    def batch(): return np.concatenate([rng.choice(rare[5:], 10, False), rng.choice(rest[95:], 15, False)])
+    history = [np.concatenate([rare[:5], rest[:95]]), *(batch() for _ in range(8))]
     seen = set()
     history = [np.array([i for i in h.tolist() if not (i in seen or seen.add(i))]) for h in history]
     assert hnsw_against_exact(vectors, truth, history, (1,))[0] >= .99
@@ -207,8 +208,8 @@ class Without:
     def __init__(self, finder): self.finder = finder
     def __getattr__(self, name): return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] not in {"hnswlib", "torch", "transformers", "sentence_transformers"}: return \
-self.finder.find_spec(name, path, target)
+        if name.split(".")[0] in {"hnswlib", "torch", "transformers", "sentence_transformers"}: return None
+        return self.finder.find_spec(name, path, target)
 sys.meta_path[:] = [Without(f) for f in sys.meta_path]
 """
 
@@ -226,8 +227,8 @@ def test_without_hnswlib_and_torch(tmp_path):
         from anchoral.index import make_index
         from anchoral.learners import FineTune
         from anchoral.embeddings import encode
-        for f in (lambda: make_index(np.eye(4, dtype="float32"), "hnsw"), lambda: FineTune(n_classes=2), lambda: \
-encode(["a text nobody has encoded"], "minilm")):
+        for f in (lambda: make_index(np.eye(4, dtype="float32"), "hnsw"), lambda: FineTune(n_classes=2),
+                  lambda: encode(["a text nobody has encoded"], "minilm")):
             try: f()
             except ImportError as e: print(e)
             else: raise SystemExit("no error")
@@ -254,8 +255,8 @@ def test_a_saved_cell_again(tmp_path):
     (profile, name), = drawn(sorted(of), 1, word)
     table = verify(profile, tmp_path, 1, word, [name])
     other = differs(profile, table.run)
-    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs "
-          "label the saved ids" + (f"; other {other}" if other else ""))
+    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids"
+          + (f"; other {other}" if other else ""))
     assert len(table) == len(cells(PROFILES[profile])[name])
     if not other: assert (table.agree == table.of).all(), table.to_string()
 

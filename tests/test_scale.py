@@ -29,8 +29,8 @@ def test_no_module_imports_an_optional_package():
 import importlib, sys, tempfile
 for m in {modules!r}: importlib.import_module(m)
 from anchoral.results import make_config, run
-with tempfile.TemporaryDirectory() as d: run(make_config(task="reuters-agri", encoder="lsa", budget=125, \
-n_anchors=2), d)
+with tempfile.TemporaryDirectory() as d:
+    run(make_config(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2), d)
 from anchoral.cli import main
 main([])
 print(*[m for m in {OPTIONAL!r} if m in sys.modules], file=sys.stderr)
@@ -61,8 +61,9 @@ sys.modules[{package!r}] = None
 import numpy as np
 from anchoral.grid import PROFILES, run_on_cluster
 from anchoral.index import make_index
-try: run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1") if {package!r} == "distributed" else \
-make_index(np.eye(4, dtype="float32"), "milvus")
+try:
+    if {package!r} == "distributed": run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1")
+    else: make_index(np.eye(4, dtype="float32"), "milvus")
 except ImportError as e: print(e)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -20,11 +20,11 @@ def site(tmp_path_factory):
     """The site in a folder, made as `make site` makes it;
     where the system can, in a network name space without a network."""
     out = tmp_path_factory.mktemp("site")
-    alone = ["unshare", "-rn"] if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"],
-            capture_output=True).returncode == 0 else []
+    alone = ["unshare", "-rn"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode: alone = []
     start = time.perf_counter()
-    done = subprocess.run([*alone, sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f",
-                           "site/mkdocs.yml", "-d", str(out)], cwd=ROOT, capture_output=True, text=True,
+    done = subprocess.run([*alone, sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet",
+                           "-f", "site/mkdocs.yml", "-d", str(out)], cwd=ROOT, capture_output=True, text=True,
                           env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "ignore"})
     assert done.returncode == 0, done.stderr[-3000:]
     assert time.perf_counter() - start < 120
@@ -64,9 +64,9 @@ def pages(site): return {p: Page(p) for p in sorted(site.rglob("*.html"))}
 
 
 def test_every_notebook_module_and_figure_has_its_place(site, pages):
+    folders = ("nbs", "paper", "tutorials", "experiments", "benchmarks")
     for nb in (ROOT/"nbs").rglob("*.ipynb"):
-        if ".ipynb_checkpoints" not in nb.parts and nb.parent.name in ("nbs", "paper", "tutorials",
-                "experiments", "benchmarks"):
+        if ".ipynb_checkpoints" not in nb.parts and nb.parent.name in folders:
             assert (site/nb.relative_to(ROOT/"nbs").with_suffix(".html")) in pages, nb
     for module in (ROOT/"anchoral").glob("[a-z]*.py"): assert site/f"api/{module.stem}.html" in pages, module
     shown = {Path(src).name for src, _ in pages[site/"figures.html"].images}
@@ -102,8 +102,9 @@ def whole(tab):
     "Are all pictures loaded and all formulas drawn?"
     tab.wait_for_function("[...document.images].every(i => i.complete)")
     return tab.evaluate("""() => [...document.images].filter(i => !i.naturalWidth).map(i => i.src)
-        .concat([...document.querySelectorAll('.md-content math')].filter(m => !m.closest('details:not([open])') \
-&& !m.getBoundingClientRect().width).map(m => m.textContent))""")
+        .concat([...document.querySelectorAll('.md-content math')]
+            .filter(m => !m.closest('details:not([open])') && !m.getBoundingClientRect().width)
+            .map(m => m.textContent))""")
 
 
 def test_a_reader_follows_the_path(site):

@@ -1,5 +1,5 @@
-"""The tutorials: the exercises fail as shipped and pass solved, and every wrong answer people give is told what is \
-wrong.
+"""The tutorials: the exercises fail as shipped and pass solved,
+and every wrong answer people give is told what is wrong.
 
 That each tutorial runs from top to bottom is nbdev-test's part of `make test`.
 """
@@ -126,10 +126,12 @@ def test_an_answer_cannot_change_the_question():
 
 def test_a_filter_is_held_to_the_contract():
     p = PUZZLES["nearest_filter"]
+    def careless(s, rng):
+        free = np.flatnonzero(~s.excluded)
+        return Subpool(np.sort(np.random.default_rng().choice(free, 3 if len(free) > 3 else 0, replace=False)))
     faults = {"labelled or skipped": lambda s, rng: Subpool(np.arange(20)),
               "must ascend": lambda s, rng: Subpool(p.right(s, rng).ids[::-1]),
-              "same seed": lambda s, rng: Subpool(np.sort(np.random.default_rng().choice(np.flatnonzero(~s.excluded),
-            3 if (~s.excluded).sum() > 3 else 0, replace=False)))}
+              "same seed": careless}
     for message, fault in faults.items(): assert message in judge("f", p, fault).message
     assert "must return a Subpool" in judge("f", p, lambda s, rng: p.right(s, rng).ids).message
 
@@ -143,5 +145,5 @@ def test_a_page_to_share(name):
     if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan"):
         assert any("redict" in c.source for c in cells if c.cell_type == "markdown")
     for c in cells:
-        for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M): assert re.search(r"§|Alg|App\.|caption",
-                quote), f"{name}: {quote}"
+        for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M):
+            assert re.search(r"§|Alg|App\.|caption", quote), f"{name}: {quote}"

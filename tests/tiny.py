@@ -1,10 +1,9 @@
 """Tiny models with random weights: the six architectures of Table 1 and MPNet, each a local folder of a few kilobytes.
 
 A folder holds what the real one would: a configuration, `model.safetensors` of the bare encoder or decoder (so the
-classification head is new each time it is loaded, as with pretrained weights), and a tokeniser whose vocabulary is \
-`WORDS`
-and the letters (the trainers of WordPiece and Unigram give another vocabulary in every process, so only BPE is \
-trained).
+classification head is new each time it is loaded, as with pretrained weights), and a tokeniser whose vocabulary is
+`WORDS` and the letters (the trainers of WordPiece and Unigram give another vocabulary in every process, so only BPE
+is trained).
 """
 
 from pathlib import Path

@@ -301,7 +301,7 @@ def published(
     holds = np.select([t["theirs"].isna(), short, gap > 0, gap < 0], ["limit", "shorter", "yes", "no"], "tie")
     return t.assign(holds=holds, wide=gap.abs() > t[["iqr", "iqr_ours"]].max(axis=1))[COMPARED]
 
-# %% ../nbs/12_claims.ipynb #5a068366
+# %% ../nbs/12_claims.ipynb #8ca79ef3
 APART = {"limit": "where the baseline prints the limit, 6h",
          "shorter": "where the baseline stopped earlier, so that its area covers fewer iterations"}
 
@@ -309,10 +309,11 @@ def counted(t:pd.DataFrame) -> str:
     "How often a claim holds on the published numbers, in words."
     n = t["holds"].value_counts()
     told = len(t) - sum(n.get(k, 0) for k in APART)
-    more = ([f"{n['tie']} of them tied"] if "tie" in n else []) + [f"{n[k]} more not counted, {w}"
-            for k, w in APART.items() if k in n]
-    return f"holds in {n.get('yes', 0)} of {told} cell{'s' if told != 1 else ''}" + (f" ({'; '.join(more)})"
-            if more else "") if told else "no published numbers"
+    more = [f"{n['tie']} of them tied"] if "tie" in n else []
+    more += [f"{n[k]} more not counted, {w}" for k, w in APART.items() if k in n]
+    if not told: return "no published numbers"
+    held = f"holds in {n.get('yes', 0)} of {told} cell{'s' if told != 1 else ''}"
+    return f"{held} ({'; '.join(more)})" if more else held
 
 # %% ../nbs/12_claims.ipynb #16d4853b
 def learner_name(unit) -> str:

@@ -2,7 +2,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from chrome import page
 
 import anchoral
 from anchoral.annotate import read_log
+from anchoral.grid import free_port
 
 STATIC = Path(anchoral.__file__).with_name("static")
 VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"],
@@ -132,16 +132,10 @@ annotate(session)
 """
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture
 def lab(tmp_path):
     "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
-    port, home = free_port(), tmp_path/"home"
+    port, home = free_port(0), tmp_path/"home"
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
            "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")
     env = os.environ | {k: str(home/k) for k in own}

@@ -30,14 +30,15 @@ class State:
         told = np.concatenate(self.history) if self.history else np.empty(0, np.int64)
         return np.sort(told[self.labels[told] == c])
 
-# %% ../nbs/03_anchors.ipynb #5be58042
+# %% ../nbs/03_anchors.ipynb #9d3a39f1
 def sq_dists(
     X:np.ndarray,    # (n, d) rows
     norms:np.ndarray,# (n,) their squared norms
     at:np.ndarray,   # (c,) positions of the candidates
 ) -> np.ndarray:
     "(c, n) float64 squared distances from candidates to all rows; exactly 0 to themselves and their copies."
-    dots = np.ascontiguousarray((X @ X[at].T).T) # this way round is faster
+    few = X[at] # and a few rows at a time, which BLAS multiplies without copying them first
+    dots = np.concatenate([few @ X[s:s+128].T for s in range(0, len(X), 128)], 1)
     both = norms[at, None] + norms
     D = (both - 2 * dots).astype(np.float64)
     D[D <= 1e-6 * both] = 0 # copies, up to rounding

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# %% ../nbs/03_anchors.ipynb #059375f9
+# %% ../nbs/03_anchors.ipynb #e6aa6a1f
 @dataclass
 class State:
     "What is known at an iteration."
-    index:object            # Answers `neighbours(ids, k, exclude)`
+    index:object            # `neighbours(ids, k, exclude)`, `len`, and `vectors`, (n, d) float32 unit rows
     labels:np.ndarray       # (n,) int64, −1 where unlabelled
     excluded:np.ndarray     # (n,) bool, labelled or skipped
     history:list            # Arrays of ids, one per `tell`, the initial set first

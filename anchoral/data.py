@@ -27,11 +27,11 @@ def cache_dir() -> Path:
     from platformdirs import user_cache_dir
     return Path(os.environ.get("ANCHORAL_CACHE") or user_cache_dir("anchoral"))
 
-# %% ../nbs/00_data.ipynb #e94ab8a2
+# %% ../nbs/00_data.ipynb #4429062a
 def repo_root() -> Path|None:
     "The clone we are in, or that the package was installed from; None for an installed wheel."
     for home in [Path.cwd(), *Path.cwd().parents, Path(anchoral.__file__).parents[1]]:
-        if (home/"settings.ini").exists() and (home/"nbs").is_dir(): return home
+        if (home/"nbs/00_data.ipynb").exists() and (home/"anchoral").is_dir(): return home
     return None
 
 # %% ../nbs/00_data.ipynb #0903e886
@@ -76,7 +76,7 @@ def digest(*parts) -> str:
         h.update(len(b).to_bytes(8, "little") + b)
     return h.hexdigest()
 
-# %% ../nbs/00_data.ipynb #f0abc6b0
+# %% ../nbs/00_data.ipynb #1d02a017
 def lookup(
     name:str, # What was asked for
     table,    # Mapping from valid names
@@ -84,12 +84,12 @@ def lookup(
 ):
     "`table[name]`, or a `ValueError` that names the nearest valid name."
     if name in table: return table[name]
-    close = difflib.get_close_matches(str(name), list(table), n=1, cutoff=.4)
+    close = difflib.get_close_matches(str(name), list(map(str, table)), n=1, cutoff=.4)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     listed = f" Valid: {', '.join(map(str, table))}." if len(table) <= 15 else ""
     raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
 
-# %% ../nbs/00_data.ipynb #4c0f57ba
+# %% ../nbs/00_data.ipynb #53ee2313
 @dataclass(frozen=True, eq=False)
 class Task:
     "A pool of texts with the labels that are known, and a test set."
@@ -102,6 +102,7 @@ class Task:
     test_labels:np.ndarray = field(default_factory=lambda: np.empty(0, np.int64)) # (m,) int64
     groups:np.ndarray|None = None    # (n,) sub-cluster of each minority instance, None elsewhere
     test_part:np.ndarray|None = None # (m,) which corpus a test text is from
+    rows:np.ndarray|None = None      # (n,) int64 row of the table that each instance was, where there was a table
 
     def __post_init__(self): _check_task(self)
     @property
@@ -157,7 +158,7 @@ def _column(df, name):
     if name not in df.columns: lookup(name, list(df.columns), "column")
     return df[name]
 
-# %% ../nbs/00_data.ipynb #3f23a3bc
+# %% ../nbs/00_data.ipynb #83dd2fa0
 def _once(texts, labels):
     "Keep the first of each text; its label is the one any copy has. Copies that disagree are an error."
     texts, labels = np.asarray(texts, object), np.asarray(labels, np.int64)
@@ -171,7 +172,7 @@ def _once(texts, labels):
     out = np.full(len(texts), -1, np.int64)
     out[first[known]] = labels[known]
     keep = np.unique(first)
-    return texts[keep].tolist(), out[keep]
+    return texts[keep].tolist(), out[keep], keep
 
 # %% ../nbs/00_data.ipynb #ac40b09d
 def _names(values) -> pd.Series:
@@ -187,7 +188,7 @@ def _encode_labels(values, classes):
     for v in values[known].unique(): lookup(v, index, "class")
     return np.array([index[v] if k else -1 for v, k in zip(values, known)], np.int64)
 
-# %% ../nbs/00_data.ipynb #5261d574
+# %% ../nbs/00_data.ipynb #7d486df7
 def from_frame(
     data,            # Data frame, path to CSV or parquet, or `datasets.Dataset`
     text="text",     # Column that holds the texts
@@ -204,14 +205,15 @@ def from_frame(
     _check_texts(texts, "pool")
     if classes is None: classes = sorted(_names(values).dropna().unique())
     classes = [str(c) for c in classes]
+    if not classes: raise ValueError("the table has no labels: name all classes (classes=) and the rare (minority=)")
     rare = _names([minority] if np.ndim(minority) == 0 else minority).dropna()
     rare = tuple(lookup(m, {c: i for i, c in enumerate(classes)}, "minority class") for m in rare)
-    texts, labels = _once(texts, _encode_labels(values, classes))
+    texts, labels, rows = _once(texts, _encode_labels(values, classes))
     tdf = _frame(test) if test is not None else pd.DataFrame({text: [], label or "label": []})
     test_texts = list(_column(tdf, text))
     _check_texts(test_texts, "test set")
     test_labels = _encode_labels(_column(tdf, label or "label"), classes)
-    return Task(name, texts, labels, tuple(classes), rare, test_texts, test_labels)
+    return Task(name, texts, labels, tuple(classes), rare, test_texts, test_labels, rows=rows)
 
 Task.from_frame = staticmethod(from_frame)
 

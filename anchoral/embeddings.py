@@ -74,19 +74,20 @@ def _chunk(texts, encode, ids):
     out[order] = rows
     return out
 
-# %% ../nbs/01_embeddings.ipynb #8db8ac31
+# %% ../nbs/01_embeddings.ipynb #9c3138b8
 def in_chunks(
     texts:list,         # Texts to encode
     encode:Callable,    # list[str] -> (n, d)
     done:int=0,         # How many texts are there already, for the progress bar
+    ids=None,           # What an error calls each text; default: its position
 ):
     "Yield `(start, rows)`: the unit rows of `texts[start:start+len(rows)]`, chunk after chunk."
-    size = getattr(encode, "chunk", CHUNK)
+    size, ids = getattr(encode, "chunk", CHUNK), range(len(texts)) if ids is None else ids
     if len(texts) > 2*size: _announce(texts, encode, done)
     quiet = {"disable": True} if len(texts) <= size else {}
     with tqdm(total=done + len(texts), initial=done, desc="encoding", unit="text", mininterval=1, **quiet) as bar:
         for start in range(0, len(texts), size):
-            rows = _chunk(texts[start:start+size], encode, range(start, start + size))
+            rows = _chunk(texts[start:start+size], encode, ids[start:start+size])
             yield start, rows
             bar.update(len(rows))
 
@@ -203,7 +204,7 @@ def _locked(folder):
     except Timeout: _say("another process is encoding with this encoder; waiting for it")
     return lock.acquire()
 
-# %% ../nbs/01_embeddings.ipynb #a98d66c9
+# %% ../nbs/01_embeddings.ipynb #3da569d8
 def fill(
     folder:Path,     # An encoder's folder in the cache
     texts:list,      # Texts
@@ -212,15 +213,14 @@ def fill(
 ):
     "Encode and save the texts that the folder lacks, each once."
     with _locked(folder):
-        have, todo = open_store(folder).rows, {}
+        have, new = open_store(folder).rows, {}
         for i, k in enumerate(keys):
-            if k not in have: todo.setdefault(k, i)
-        new = list(todo)
-        for start, rows in in_chunks([texts[i] for i in todo.values()], encode, len(have)):
+            if k not in have: new.setdefault(k, i)
+        for start, rows in in_chunks([texts[i] for i in new.values()], encode, len(have), list(new.values())):
             if start == 0:
                 _prepare(folder, encode.name, rows.shape[1])
                 _room(folder, len(new), rows.shape[1])
-            try: append(folder, new[start:start+len(rows)], rows)
+            try: append(folder, list(new)[start:start+len(rows)], rows)
             except OSError as e:
                 raise _full(folder, f"after {len(have) + start:,} texts") if e.errno == errno.ENOSPC else e
 
@@ -266,7 +266,7 @@ def _gathered(store, rows, path):
     if out.shape != (len(rows), store.vectors.shape[1]): raise _damaged(path, f"shape {out.shape}")
     return out
 
-# %% ../nbs/01_embeddings.ipynb #17999545
+# %% ../nbs/01_embeddings.ipynb #f13976c7
 ENCODERS = {} # name -> make(max_tokens, fit_on) -> a function from list[str] to (n, d)
 
 def encode(
@@ -283,10 +283,10 @@ def encode(
     texts, run = check_texts(texts), find_encoder(encoder, max_tokens, fit_on)
     keys, name = text_keys(texts), getattr(run, "name", None)
     if name is None:
-        once = dict(zip(keys, texts))
-        rows = np.concatenate([r for _, r in in_chunks(list(once.values()), run)])
-        where = {k: i for i, k in enumerate(once)}
-        return rows[[where[k] for k in keys]]
+        first = {k: i for i, k in reversed(list(enumerate(keys)))}
+        at = sorted(first.values())
+        rows = np.concatenate([r for _, r in in_chunks([texts[i] for i in at], run, ids=at)])
+        return rows[np.searchsorted(at, [first[k] for k in keys])]
     folder = cache_dir()/"embeddings"/f"{''.join(c if c.isalnum() else '-' for c in name)[:60]}-{digest(name)[:8]}"
     store = open_store(folder)
     if not all(k in store.rows for k in keys):
@@ -506,7 +506,7 @@ def fit_lsa(
     return LSA(f"{RECIPE} {dims} {digest(*pool)}", tuple(tfidf.get_feature_names_out().tolist()),
                tfidf.idf_, parts, mean)
 
-# %% ../nbs/01_embeddings.ipynb #5a631929
+# %% ../nbs/01_embeddings.ipynb #64d91f9b
 _FITTED = {} # the last pools that LSA was fitted on
 
 def lsa_encoder(
@@ -517,12 +517,13 @@ def lsa_encoder(
         raise ValueError("encoder 'lsa' is fitted on the pool: pass fit_on=pool, also when encoding a test set")
     pool = check_texts(fit_on, "fit_on")
     key = digest(*pool)
-    def run(texts):
+    def fitted() -> LSA:
         if key not in _FITTED:
             while len(_FITTED) > 1: _FITTED.pop(next(iter(_FITTED)))
             _FITTED[key] = fit_lsa(pool)
-        return _FITTED[key](texts)
-    run.name, run.chunk = f"{RECIPE} 256 {key}", LSA.chunk
+        return _FITTED[key]
+    def run(texts): return fitted()(texts)
+    run.name, run.chunk, run.fitted = f"{RECIPE} 256 {key}", LSA.chunk, fitted
     return run
 
 ENCODERS["lsa"] = lambda max_tokens, fit_on: lsa_encoder(fit_on)
@@ -540,7 +541,7 @@ def load_lsa(path) -> LSA:
         return LSA(str(f["name"]), tuple(f["words"].tobytes().decode().split("\n")), f["idf"],
                    f["components"], f["mean"])
 
-# %% ../nbs/01_embeddings.ipynb #01d01d84
+# %% ../nbs/01_embeddings.ipynb #a0051c07
 def _parquet_rows(path, column, id_column, ids):
     "(n, d) array from a parquet file."
     import pyarrow as pa, pyarrow.parquet as pq
@@ -548,13 +549,13 @@ def _parquet_rows(path, column, id_column, ids):
     for name in (column, id_column):
         if name is not None and name not in schema.names: lookup(name, schema.names, "column")
     is_list = lambda t: pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t)
-    is_number = lambda t: pa.types.is_floating(t) or pa.types.is_integer(t)
     lists = [f.name for f in schema if is_list(f.type)]
-    numbers = [f.name for f in schema if is_number(f.type) and f.name != id_column]
+    numbers = [f.name for f in schema if pa.types.is_floating(f.type) and f.name != id_column] # integers are ids
     if column is None and len(lists) > 1:
         raise ValueError(f"{path.name} has several columns of lists, {lists}; say which: column=")
     wanted = [column] if column else lists or numbers
-    if not wanted: raise ValueError(f"{path.name} has no column of lists and no numeric columns")
+    if not wanted: raise ValueError(f"{path.name} has no column of lists and none of floating numbers, "
+                                     f"only {', '.join(schema.names)}")
     table = pq.read_table(path, columns=[*wanted, *([id_column] if id_column else [])])
     rows = (_list_rows(table[wanted[0]], wanted[0]) if wanted[0] in lists
             else np.stack([table[c].to_numpy().astype(np.float32) for c in wanted], 1))
@@ -580,18 +581,20 @@ def _positions(have, ids, name):
     if missing: raise ValueError(f"id column {name!r} lacks {len(missing)} of {len(ids)} ids, first {missing[0]!r}")
     return np.array([where[k] for k in ids], np.int64)
 
-# %% ../nbs/01_embeddings.ipynb #bd209065
+# %% ../nbs/01_embeddings.ipynb #e21ecdd9
 def load_vectors(
     source,         # (n, d) array, or a path to .npy or parquet
     n=None,         # How many rows there must be: the size of the pool
     dim=None,       # How many dimensions there must be
-    column=None,    # Parquet: the column of lists; default: the only one, else all numeric columns
+    column=None,    # Parquet: the column of lists; default: the only one, else all floating columns
     id_column=None, # Parquet: the column that names the rows
     ids=None,       # Parquet: names in the order wanted
 ) -> np.ndarray:
     """(n, d) float32 rows of length one; a `.npy` that holds such rows stays memory-mapped.
     Warns when it had to normalise."""
     if (ids is None) != (id_column is None): raise ValueError("ids and id_column belong together: give both or neither")
+    if ids is not None and not (isinstance(source, (str, Path)) and Path(source).suffix in (".parquet", ".pq")):
+        raise ValueError("only a parquet file names its rows: put the rows in order first, and leave out ids")
     rows, what = source, "vectors"
     if isinstance(source, (str, Path)):
         path, what = Path(source), Path(source).name
@@ -600,7 +603,8 @@ def load_vectors(
         elif path.suffix in (".parquet", ".pq"): rows = _parquet_rows(path, column, id_column, ids)
         else: raise ValueError(f"cannot read {path.name!r}: expected a name ending in .npy or .parquet")
     if n is not None and len(rows) != n:
-        raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order")
+        raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order "
+                         "(of a table, `vectors[task.rows]`)")
     out = unit(rows, what=what)
     if dim is not None and out.shape[1] != dim:
         raise ValueError(f"{what} has {out.shape[1]} dimensions, expected {dim}")

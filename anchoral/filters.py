@@ -96,12 +96,13 @@ def anchoral(state:State, rng,
     kept, scores = cut(*average(ids, sims), max_subpool)                   # lines 8 and 9
     return Subpool(kept, scores, anchors, nearest_anchor(ids, sims, by, kept))
 
-# %% ../nbs/04_filters.ipynb #52f0c42d
+# %% ../nbs/04_filters.ipynb #230db470
 def no_anchoring(state:State, rng,
     n_anchors:int=10, n_neighbours:int=50, max_subpool:int=10_000, # As in `anchoral`, whose size is matched
+    gamma_maj:str="kmeans++", gamma_min:str="kmeans++",
 ) -> Subpool:
     "As many instances as AnchorAL would keep, drawn at random."
-    return randsub(state, rng, subpool_size=len(anchoral(state, rng, n_anchors, n_neighbours, max_subpool)))
+    return randsub(state, rng, len(anchoral(state, rng, n_anchors, n_neighbours, max_subpool, gamma_maj, gamma_min)))
 
 # %% ../nbs/04_filters.ipynb #7415032e
 def seals(state:State, rng,

@@ -9,7 +9,7 @@ __all__ = ['MODELS', 'LEARNERS', 'check', 'check_classes', 'row_ids', 'check_lab
            'forward', 'weights', 'schedule', 'f1_per_class', 'train_epoch', 'fine_tune', 'check_training', 'FineTune',
            'load_learner']
 
-# %% ../nbs/06_learners.ipynb #5aa40a96
+# %% ../nbs/06_learners.ipynb #a8ea3e8b
 import importlib.util, json, re, shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from tqdm import tqdm
 
 from .data import atomic, lookup, sha256
-from .embeddings import ENCODERS, encode, model_folder
+from .embeddings import ENCODERS, encode, load_lsa, lsa_encoder, model_folder, save_lsa
 from .strategies import Outputs
 
 # %% ../nbs/06_learners.ipynb #1be5ff88
@@ -128,7 +128,7 @@ def reading(
         check(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
     return facts
 
-# %% ../nbs/06_learners.ipynb #64920e7e
+# %% ../nbs/06_learners.ipynb #6ea0fa5d
 @dataclass(eq=False)
 class Head:
     "A softmax layer on embeddings that stay as they are."
@@ -141,17 +141,18 @@ class Head:
 
     def __post_init__(self):
         self.minority, self.W, self.bias, self.fit_on = check_classes(self.n_classes, self.minority), None, None, None
+        self.fitted = None # the encoder itself, where it was fitted and `load` brought it along
         if isinstance(self.encoder, str) and "/" not in self.encoder and not Path(self.encoder).is_dir():
             lookup(self.encoder, ENCODERS, "encoder")
         check(self.max_tokens >= 1, f"max_tokens={self.max_tokens!r}: a text needs at least 1 token.")
         check(0 < self.C < np.inf, f"C={self.C!r}: the inverse strength of the penalty must be a positive number.")
 
-# %% ../nbs/06_learners.ipynb #9e2af3ce
+# %% ../nbs/06_learners.ipynb #42e500f3
 @patch
 def prepare(self:Head, texts, fit_on=None):
     "Embeddings of `texts`; an encoder that is fitted learns from the texts `fit_on`, which `predict` remembers."
-    if fit_on is not None: self.fit_on = fit_on
-    return encode(texts, self.encoder, fit_on=self.fit_on, max_tokens=self.max_tokens)
+    if fit_on is not None: self.fit_on, self.fitted = fit_on, None
+    return encode(texts, self.fitted or self.encoder, fit_on=self.fit_on, max_tokens=self.max_tokens)
 
 @patch
 def fit(self:Head, x, y, init_seed=0, rng=None):
@@ -177,7 +178,7 @@ def predict(self:Head, texts, fit_on=None) -> np.ndarray:
     "Probabilities of new texts, (m, n_classes)."
     return self.outputs(self.prepare(texts, fit_on)).probs
 
-# %% ../nbs/06_learners.ipynb #391b955e
+# %% ../nbs/06_learners.ipynb #1cfda4c2
 @patch
 def save(self:Head, folder):
     "Write weights and parameters to `folder`."
@@ -186,6 +187,9 @@ def save(self:Head, folder):
     check(isinstance(self.encoder, str), "an encoder that is a function cannot be saved: give it a name in ENCODERS.")
     with writing(folder, "head", params=asdict(self)) as new:
         save_file({"W": self.W, "bias": self.bias}, new / "head.safetensors")
+        fitted = self.fitted
+        if self.encoder == "lsa" and self.fit_on is not None: fitted = lsa_encoder(self.fit_on).fitted()
+        if fitted: save_lsa(fitted, new / "lsa.npz")
 
 @patch(cls_method=True)
 def load(cls:Head, folder):
@@ -193,6 +197,7 @@ def load(cls:Head, folder):
     from safetensors.numpy import load_file
     self = cls(**reading(folder, "head")["params"])
     self.W, self.bias = (load_file(Path(folder) / "head.safetensors")[k] for k in ("W", "bias"))
+    if (Path(folder) / "lsa.npz").exists(): self.fitted = load_lsa(Path(folder) / "lsa.npz")
     return self
 
 # %% ../nbs/06_learners.ipynb #fa472ab5
@@ -228,7 +233,7 @@ def locate(model) -> tuple: # Source and revision for `from_pretrained`
     folder = Path(model).expanduser()
     return (str(folder), None) if folder.is_dir() else (model, "main")
 
-# %% ../nbs/06_learners.ipynb #6a26f1e6
+# %% ../nbs/06_learners.ipynb #8a2645dd
 class Tokens:
     "Texts as token ids of differing length: `len(x)`, `x[ids]`, `x.pad(value)`."
     def __init__(self,
@@ -242,7 +247,7 @@ class Tokens:
     def of(cls, rows):
         "From one sequence of ids per text."
         sizes = np.array([len(r) for r in rows], np.int64)
-        flat = np.fromiter((t for r in rows for t in r), np.int32, count=sizes.sum())
+        flat = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
         return cls(flat, np.cumsum(sizes) - sizes, sizes)
 
     def __len__(self): return len(self.sizes)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'Seeds', 'ActiveLearner', 'Round', 'simulate']
 
-# %% ../nbs/07_loop.ipynb #a6b2961f
+# %% ../nbs/07_loop.ipynb #a7b23d97
 import logging, time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from .anchors import State
 from .filters import Subpool
+from .index import check_ids
 from .strategies import Outputs
 
 log = logging.getLogger("anchoral")
@@ -33,7 +34,7 @@ class Seeds:
         seeds = {"order": self.order, "filter": self.filter, "strategy": self.strategy, "start": self.filter}
         return np.random.default_rng([list(seeds).index(source), seeds[source], turn])
 
-# %% ../nbs/07_loop.ipynb #2ef45581
+# %% ../nbs/07_loop.ipynb #bb5b5c77
 class ActiveLearner:
     "One turn of active learning at a time: `ask` which instances to label, `tell` their labels."
     def __init__(self,
@@ -51,10 +52,8 @@ class ActiveLearner:
             raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; "
                              "both must be the whole pool")
         self.x, self.learner, self.filter, self.strategy, self.seeds = x, learner, filter, strategy, seeds
-        self.examples = np.asarray(examples, np.int64)
-        if len(self.examples) and (len(set(examples)) < len(examples)
-                                   or not 0 <= min(examples) <= max(examples) < len(x)):
-            raise ValueError(f"examples must be distinct ids in 0 to {len(x)-1}, got {list(examples)}")
+        self.examples = check_ids(examples, len(x)) if len(examples) else np.empty(0, np.int64)
+        if len(set(examples)) < len(examples): raise ValueError(f"examples name an id twice: {list(examples)}")
         self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], tuple(minority),
                            n_classes, self.outputs)
         self.batch, self.answers, self.subpool, self.scored = None, [], None, 0
@@ -95,7 +94,7 @@ def outputs(self:ActiveLearner, ids) -> Outputs:
         return out.probs, h
     return Outputs(ids, compute)
 
-# %% ../nbs/07_loop.ipynb #710078eb
+# %% ../nbs/07_loop.ipynb #b49db185
 @patch
 def _start(self:ActiveLearner, b):
     "A batch while some class has no label: examples first, then at random."
@@ -123,24 +122,21 @@ def ask(self:ActiveLearner,
                              "it must leave out `state.excluded`")
         batch = self.subpool.ids
         if len(self.subpool): batch = self.strategy(self.outputs(batch), b, self.seeds.rng("strategy", self.turn))
+        if not np.isin(batch, self.subpool.ids).all():
+            raise ValueError("the strategy returned ids outside the subpool; it must return `outputs.ids[positions]`")
     if len(batch): self.batch = list(batch.tolist())
     return batch
 
-# %% ../nbs/07_loop.ipynb #60dd83f7
+# %% ../nbs/07_loop.ipynb #eed0fe7c
 @patch
 def _check_ids(self:ActiveLearner, ids):
-    ids = np.atleast_1d(np.asarray(ids))
-    if ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
-        raise ValueError(f"ids must be whole numbers, got {ids.dtype}")
-    n = len(self.state.labels)
-    if len(ids) and not (0 <= ids.min() and ids.max() < n):
-        raise ValueError(f"ids must lie in 0 to {n-1}, got {ids.min()} to {ids.max()}")
+    ids = check_ids(ids, len(self.state.labels))
     if len(np.unique(ids)) < len(ids): raise ValueError("the same id stands twice in one call")
-    done = ids[self.state.excluded[ids]] if len(ids) else ids
+    done = ids[self.state.excluded[ids]]
     if len(done):
         raise ValueError(f"instance {done[0]} was answered already; use undo within the open batch, "
                          "or restore a skipped one")
-    return ids.astype(np.int64)
+    return ids
 
 @patch
 def _answer(self:ActiveLearner, ids):
@@ -167,7 +163,7 @@ def tell(self:ActiveLearner, ids, labels):
     self.state.labels[ids] = labels
     self._answer(ids)
 
-# %% ../nbs/07_loop.ipynb #8cd96ed0
+# %% ../nbs/07_loop.ipynb #a32dabca
 @patch
 def skip(self:ActiveLearner, ids):
     "Leave instances out: never asked again, never trained on, until restored."
@@ -185,9 +181,7 @@ def undo(self:ActiveLearner):
 @patch
 def restore(self:ActiveLearner, ids):
     "Let skipped instances be asked again."
-    ids = np.atleast_1d(np.asarray(ids))
-    if len(ids) and (ids.dtype.kind not in "iu" or not 0 <= ids.min() <= ids.max() < len(self.state.labels)):
-        raise ValueError(f"ids must be whole numbers in 0 to {len(self.state.labels)-1}, got {ids.tolist()[:5]}")
+    ids = check_ids(ids, len(self.state.labels))
     told = ids[(self.state.labels[ids] >= 0) | ~self.state.excluded[ids]]
     if len(told): raise ValueError(f"instance {told[0]} was not skipped; only skipped instances can be restored")
     self.state.excluded[ids] = False

@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from test_notebooks import ROOT, shown, source
 
 from anchoral import figures as F
+from anchoral import tables as T
 from anchoral.grid import papermill
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
@@ -188,34 +189,34 @@ def test_errors_name_the_thing_the_value_and_the_fix(df, break_it, words):
 
 def test_a_wrong_choice_is_named(df):
     with pytest.raises(ValueError, match="task='nosuch'.*'a-task'"): F.figure4(df, task="nosuch")
-    with pytest.raises(ValueError, match="Table 3"): F.table3(df[df.variant == "none"])
+    with pytest.raises(ValueError, match="Table 3"): T.table3(df[df.variant == "none"])
 
 
 # tables
 
 def test_table2(df):
-    n = F.table2(df).set_index("variant")
+    n = T.table2(df).set_index("variant")
     assert list(n.index) == list(F.METHODS) and (n.source == "ours").all()
     assert n.budget["anchoral"] == 300 and n.subpool["anchoral"] == 700 and n.subpool_share["anchoral"] == .35
     assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4)
     assert np.isnan(n.subpool["random"])
-    text = F.print_table2(F.table2(df))
+    text = T.print_table2(T.table2(df))
     assert (text["Budget-Matched", "Budget"] == "as Overall").all() and (text["Budget-Matched", "Minority"] == "").all()
     assert list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
 
 
 def test_table2_matches_budgets(df):
     short = df[~((df.variant == "seals") & (df.iteration > 4))]
-    n = F.table2(short).set_index("variant")
+    n = T.table2(short).set_index("variant")
     assert n.budget["anchoral"] == 300 and (n.matched_budget == 200).all()
     assert np.isclose(n.matched_majority_median["none"], .98 * 4)
-    assert "as Overall" not in F.print_table2(F.table2(short)).to_string()
+    assert "as Overall" not in T.print_table2(T.table2(short)).to_string()
 
 
 def test_rows_of_another_source_stand_beside_ours(df):
     paper = pd.DataFrame([dict(source="paper", task="Amazon-Agri", variant="anchoral", budget=3700,
                                minority_median=78.1, minority_iqr=1.0)])
-    text = F.print_table2(pd.concat([paper, F.table2(df)], ignore_index=True))
+    text = T.print_table2(pd.concat([paper, T.table2(df)], ignore_index=True))
     assert list(text["", "Source"])[:2] == ["paper", "ours"] and text["Overall", "Minority"][0] == "78.1 ± 1.0"
     assert text["Overall", "Majority"][0] == "–"
 
@@ -223,38 +224,38 @@ def test_rows_of_another_source_stand_beside_ours(df):
 def test_the_papers_rows():
     """Table 2's cells as printed; 6h stays text; budgets that differ are marked, hidden by rounding or not;
     per iteration from rounded budgets."""
-    t = F.published_table5("BERT-base", "entropy").set_index(["task", "variant"])
+    t = T.published_table5("BERT-base", "entropy").set_index(["task", "variant"])
     agri = t.loc["amazon-agri"]
     assert list(agri.index) == ["anchoral", "seals", "randsub", "none", "random"] and agri.time_text["none"] == "6h"
     assert np.isnan(agri.time_ratio["none"])
     assert agri.iterations["anchoral"] == 144
     assert np.isclose(agri.matched_minority_per_iteration["anchoral"], 64.9 / 120)
     assert np.isclose(agri.time_ratio["seals"], 85.4 / 4.4)
-    text = F.print_table2(F.published_table5("BERT-base", "entropy"))
+    text = T.print_table2(T.published_table5("BERT-base", "entropy"))
     assert text["Overall", "Minority"][0] == "78.1 ± 1.0 (0.54)" and text["Selection", "Time, min"][3] == "6h"
     assert text["Selection", "Scored"][0] == "–"
     assert text["Budget-Matched", "Budget"][0] == "3,100*" and text["Budget-Matched", "Budget"][3] == "475"
     assert list(text["Budget-Matched", "Budget"])[-1] == "as Overall"
-    deberta = F.print_table2(F.published_table5("DeBERTa-base", "entropy"))
+    deberta = T.print_table2(T.published_table5("DeBERTa-base", "entropy"))
     deberta = deberta.set_index([("", "Dataset"), ("", "Pool filtering")])["Budget-Matched", "Budget"]
     assert deberta["amazon-agri", "AnchorAL"] == "1,100*" and deberta["amazon-agri", "SEALS"] == "1,100"
-    everything = F.published_table5()
+    everything = T.published_table5()
     assert (everything[[c for c in everything if c.endswith("per_iteration")]].max() <= 1).all()
     assert (everything.iterations * 25 + 100 - everything.budget).between(0, 50).all()
     assert (everything.matched_iterations * 25 + 100 - everything.matched_budget).between(0, 50).all()
     assert len(everything) == 76 and everything.time_ratio[(everything.variant == "anchoral")].eq(1).all()
-    with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): F.published_table5("BERT-large")
-    three = F.print_table3(F.published_table3())
+    with pytest.raises(ValueError, match="'BERT-large'.*'BERT-tiny'"): T.published_table5("BERT-large")
+    three = T.print_table3(T.published_table3())
     assert list(three["Minority"])[::7] == ["73.5", "33.6"] and list(three["× default"])[:2] == ["1.00", "3.10"]
     assert set(three["Budget"]) == {"–"}
 
 
 def test_table5(three):
-    n = F.table5(three)
+    n = T.table5(three)
     assert len(n) == 3 * 6 + 1 and set(n.model) == {"head on MiniLM"}
     assert list(dict.fromkeys(n.strategy)) == ["entropy", "ft-bertkm", "badge", "random"]
     assert n[n.variant == "anchoral"].time_ratio.eq(1).all() and n[n.variant == "random"].time_ratio.isna().all()
-    text = F.print_table2(pd.concat([F.published_table5(), n], ignore_index=True))
+    text = T.print_table2(pd.concat([T.published_table5(), n], ignore_index=True))
     assert [c[1] for c in text][:5] == ["Source", "Dataset", "Model", "Strategy", "Pool filtering"]
 
 
@@ -276,18 +277,18 @@ def test_parts_and_sub_clusters(df):
 
 def test_repeated_cells_are_drawn_once(tmp_path):
     t = pd.DataFrame(dict(a=["x", "x", "y"], b=["p", "q", "q"], c=["1", "2*", "3"]))
-    assert F.spans(t, 2).tolist() == [[2, 1], [0, 1], [1, 1]]
-    page, tex = F.to_html(t, stub=1), F.to_tex(t, stub=1)
+    assert T.spans(t, 2).tolist() == [[2, 1], [0, 1], [1, 1]]
+    page, tex = T.to_html(t, stub=1), T.to_tex(t, stub=1)
     assert page.count("rowspan=\"2\">x<") == 1 and '<td class="mark">2*</td>' in page and page.count('class="new"') == 2
     assert "\nx & p & 1" in tex and "\n & q & \\cellcolor[gray]{.88}2*" in tex and "addlinespace" in tex
 
 
 def test_table3_has_only_what_was_run(df):
     entropy = df[df.variant == "anchoral"].assign(gamma_maj="entropy", run=lambda d: d.run + "e")
-    n = F.table3(pd.concat([entropy, df]))
+    n = T.table3(pd.concat([entropy, df]))
     assert list(n.variant) == ["anchoral", "anchoral", "anchoral-scaled", "no-anchoring"]
     assert list(n.gamma_maj)[:2] == ["kmeans++", "entropy"]
-    text = F.print_table3(n)
+    text = T.print_table3(n)
     assert list(text["Γ maj"]) == ["kM++", "Ent", "kM++", "No anchoring"] and list(text["K"]) == ["50", "50", "20", "–"]
 
 
@@ -296,7 +297,7 @@ def test_table3_has_only_what_was_run(df):
 def test_saving_twice_gives_the_same_bytes(df, tmp_path):
     for folder in "ab":
         F.save(F.figure2(df), "fig", F.alt_figure2(df), tmp_path / folder)
-        F.save_table(F.print_table2(F.table2(df)), "table", "Title", "note", F.table2(df), tmp_path / folder)
+        T.save_table(T.print_table2(T.table2(df)), "table", "Title", "note", T.table2(df), tmp_path / folder)
     fig = F.figure2(df)
     for _ in range(2): F.save(fig, "again", F.alt_figure2(df), tmp_path / "a")
     a = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
@@ -317,7 +318,7 @@ def test_nothing_is_left_of_a_failed_save(tmp_path):
 
 
 def test_tables_are_escaped(tmp_path):
-    F.save_table(pd.DataFrame({"a_b & c": ["50 % <b>", "±"]}), "t", "x < y", folder=tmp_path)
+    T.save_table(pd.DataFrame({"a_b & c": ["50 % <b>", "±"]}), "t", "x < y", folder=tmp_path)
     tex, page, csv = ((tmp_path / f"t.{k}").read_text() for k in ("tex", "html", "csv"))
     assert r"a\_b \& c" in tex and r"50 \% <b>" in tex and r"$\pm$" in tex and r"\toprule" in tex
     assert "50 % &lt;b&gt;" in page and "x &lt; y" in page and "http" not in page and csv.startswith("a_b & c\n")

@@ -139,6 +139,14 @@ def test_pages_show_the_committed_results(path, tmp_path, monkeypatch):
     assert same, f"{path.name} shows other results than results/quick.parquet: make notebooks"
 
 
+@pytest.mark.parametrize("page", ["benchmarks/speed", "paper/open", "paper/claims", "index"])
+def test_pages_without_a_profile_show_the_committed_results(page, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path))
+    path = ROOT/f"nbs/{page}.ipynb"
+    assert papermill(path, tmp_path/path.name, {}) == ""
+    assert shown(tmp_path/path.name) == shown(path), f"{page} shows other results than results/: make notebooks"
+
+
 def test_results_are_complete():
     "Every saved profile: its configurations are the profile's, every run ends, counts add up."
     from anchoral.grid import PROFILES, cells

@@ -42,6 +42,7 @@ figures/.rendered: $(wildcard results/*.parquet) $(PAGES) anchoral/figures.py an
 	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
 	$(BIN)/anchoral render --profile ablation --task news20-religion --pages table3
+	$(BIN)/anchoral render --profile finetune --pages fig2 table2 --workers $(WORKERS)
 	$(BIN)/anchoral render --pages fig1 table1 table4 table5 missed-cluster open claims --workers $(WORKERS)
 	@touch $@
 

@@ -459,6 +459,16 @@ def test_audit_is_never_trained_on(session):
     assert session.audit_report().high.notna().any()
 
 
+def test_audit_report_counts_a_text_once(session):
+    "What is answered after the audit was drawn is in its strata already; a session opened again knows that too."
+    label(session, 20)
+    session.audit(session.predict(), 15)
+    for _ in range(15): session.answer(int(TRUTH[session.current]))
+    report = session.audit_report()
+    label(session, 30)
+    pd.testing.assert_frame_equal(session.audit_report(), report)
+
+
 def test_strata_and_sample():
     rng = np.random.default_rng(0)
     scores = np.r_[rng.uniform(.5, 1, 20), rng.beta(.3, 10, 980)]

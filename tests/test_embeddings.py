@@ -336,6 +336,26 @@ def test_load_vectors(tmp_path):
         assert np.allclose(load_vectors(tmp_path/file, id_column="uid", ids=names[::-1]), WANT[::-1], atol=1e-6)
 
 
+def test_integers_are_no_dimensions(tmp_path):
+    "pandas writes a filtered frame's row numbers as a column; with them all cosines would be near 1."
+    frame = pd.DataFrame({"a": [.6, 0., 1.], "b": [.8, 1., 0.]})[lambda d: d.a > 0]
+    frame.to_parquet(tmp_path/"x.parquet")
+    assert load_vectors(tmp_path/"x.parquet").shape == (2, 2)
+    frame[[]].assign(uid=[1, 2]).to_parquet(tmp_path/"ids.parquet")
+    with pytest.raises(ValueError, match="floating.*uid"): load_vectors(tmp_path/"ids.parquet")
+    np.save(tmp_path/"x.npy", np.eye(3, dtype=np.float32))
+    with pytest.raises(ValueError, match="only a parquet file"):
+        load_vectors(tmp_path/"x.npy", ids=[2, 0], id_column="uid")
+
+
+@pytest.mark.parametrize("name", ["bad-rows", None])
+def test_error_names_the_callers_rows(name):
+    "Duplicates and what is in the cache do not count."
+    def run(texts): return np.array([[np.nan, 1] if t == "bad" else [1, len(t)] for t in texts])
+    if name: run.name = name
+    with pytest.raises(ValueError, match=r"first at \[3\]"): encode(["ok", "ok", "fine", "bad", "bad"], run)
+
+
 def test_load_vectors_errors(tmp_path):
     bad = WANT.copy()
     bad[3], bad[7, 0] = 0, np.nan

@@ -30,6 +30,7 @@ FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest"
     (dict(seconds=-1.0), "seconds must be 0 or more, got -1.0"),
     (dict(task=3), "task must be of type str, got 3"), (dict(encoder="minlm"), "did you mean 'minilm'?"),
     (dict(index="fiass"), "unknown index 'fiass'"),
+    (dict(learner="finetune", model="bert"), "bert"),
     (dict(C=float("nan")), "C must be above 0, got nan"), (dict(data_seed=-1), "data_seed must be 0 or more, got -1"),
 ])
 def test_config(fields, says):
@@ -271,3 +272,51 @@ def test_index_calls():
 def test_profile_and_fields_together(capsys):
     assert cli.main(["run", "--profile", "tiny", "task=reuters-agri"]) == 1
     assert "leave out task=reuters-agri" in capsys.readouterr().err
+
+
+def test_one_setting():
+    "A median over several configurations is refused, whatever they differ in."
+    from anchoral.results import one_setting, summary
+    df = load_results("quick")
+    assert one_setting(df) is df
+    for column, values in (("model", ["a", "b"]), ("noise", [0., .1]), ("encoder", ["lsa", "minilm"])):
+        mixed = df.assign(**{column: np.where(df.data_seed == df.data_seed.min(), *values)})
+        with pytest.raises(ValueError, match=f"mixes {column}"): one_setting(mixed)
+        if column != "model":
+            with pytest.raises(ValueError, match=f"mixes {column}"): summary(mixed)
+
+
+def test_random_sampling_within_a_subpool_is_not_the_baseline():
+    from anchoral.results import variant_of
+    assert variant_of(vars(make_config(strategy="random"))) == "anchoral"
+    assert variant_of(vars(make_config(strategy="random", filter="none"))) == "random"
+    assert variant_of(vars(make_config(filter="none"))) == "none"
+
+
+def test_initial_set_without_a_class():
+    from anchoral.results import check_task
+    texts = [f"text {i}" for i in range(400)]
+    labels = np.zeros(400, int)
+    labels[:10], labels[10] = 2, 1
+    task = Task("mine", texts, labels, ("often", "once", "rare"), (2,), texts[:3], labels[:3])
+    config = make_config(n_initial=20)
+    with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): check_task(config, task)
+
+
+def test_strategy_that_gives_positions():
+    vectors, which = clustered(200, 8)
+    class Fixed:
+        def fit(self, *args): return self
+        def outputs(self, x, ids): raise AssertionError("not needed")
+    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), make_filter("anchoral", n_anchors=2, n_neighbours=5),
+                       lambda outputs, b, rng: np.setdiff1d(np.arange(200), outputs.ids)[-b:], 2, (1,))
+    al.tell(np.arange(10), np.arange(10) % 2)
+    with pytest.raises(ValueError, match="outside the subpool"): al.ask(3)
+
+
+def test_rows_of_a_table():
+    "Duplicates leave gaps in the row numbers; vectors made for the table are found by `rows`."
+    task = Task.from_frame(FRAME.iloc[[0, 0, 1, 2]], label="topic", classes=["rest", "metals"], minority="metals")
+    assert task.rows.tolist() == [0, 2, 3] and task.texts == ["tin", "oil", "gold"]
+    with pytest.raises(ValueError, match="no labels"): Task.from_frame(FRAME, minority="metals")
+    with pytest.raises(ValueError, match="unknown column 'text'"): Task.from_frame(pd.DataFrame(["a", "b"]))

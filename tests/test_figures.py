@@ -354,3 +354,15 @@ def test_table5_without_results(tmp_path):
     assert any("Not there yet: `nosuch`" in t for t in shown(tmp_path/"p.ipynb"))
     assert "none of the results ['nosuch']" in papermill(ROOT/"nbs/paper/table5.ipynb", tmp_path/"p.ipynb",
                                                          dict(profile="nosuch", out=""))
+
+
+def test_settings_without_a_look_are_left_out_and_named():
+    df = made_up(variants=("anchoral", "seals"))
+    other = made_up(variants=("anchoral",)).assign(variant="index: mpnet", encoder="mpnet")
+    other["run"] = "mpnet-" + other["run"]
+    rows, said = F.compared(pd.concat([df, other], ignore_index=True))
+    assert set(rows.variant) == {"anchoral", "seals"} and "index: mpnet" in said and F.compared(df)[1] == ""
+    both = T.by_parameters(pd.concat([df, other], ignore_index=True))
+    assert set(both.variant) == {"anchoral", "seals", "index: mpnet"}  # its encoder is not in the table
+    same = T.by_parameters(pd.concat([df, other.assign(encoder="minilm", n_anchors=20)], ignore_index=True))
+    assert set(same.variant) == {"anchoral", "seals"}

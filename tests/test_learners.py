@@ -165,6 +165,18 @@ def test_head_save(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
+def test_head_saves_a_fitted_encoder(tmp_path):
+    "Elsewhere there is no pool to fit on; the vectors must be those it was trained on, not another pool's."
+    pool, y = [f"{a} {b}" for a in "tin gold corn wheat".split() for b in "mine field rise".split()], np.arange(12) // 6
+    head = Head(2, minority=(1,), encoder="lsa")
+    head.fit(head.prepare(pool, fit_on=pool), y).save(tmp_path/"a")
+    code = (f"from anchoral.learners import load_learner; a = load_learner({str(tmp_path/'a')!r}); "
+            f"a.save({str(tmp_path/'b')!r}); print(a.predict(['gold rise', 'corn field']).tolist())")
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    np.testing.assert_allclose(json.loads(said), head.predict(["gold rise", "corn field"]), atol=1e-6)
+    np.testing.assert_allclose(Head.load(tmp_path/"b").predict(["gold rise"]), head.predict(["gold rise"]), atol=1e-6)
+
+
 def damage(folder):
     """Ways in which a saved learner goes wrong, each with a word of the error."""
     def cut(f): f.write_bytes(f.read_bytes()[:-10])

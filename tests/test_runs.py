@@ -15,7 +15,7 @@ from worlds import clustered, without_clocks
 
 from anchoral.anchors import State
 from anchoral.filters import anchoral
-from anchoral.index import ExactIndex, HNSWIndex, load_index, save_index
+from anchoral.index import ExactIndex, HNSWIndex, build_order, load_index, make_index, save_index
 from anchoral.results import make_config, prepare, read_rounds, run
 
 HERE = Path(__file__).parent
@@ -190,6 +190,36 @@ def test_hnsw_build_repeats():
     vectors = clustered(3000, 32)[0]
     a, b = (HNSWIndex(vectors).neighbours(np.arange(100), 20)[0] for _ in range(2))
     np.testing.assert_array_equal(a, b)
+
+
+def test_build_order():
+    "Every id once, the same with any number of threads, and similar instances mostly side by side."
+    from threadpoolctl import threadpool_limits
+    vectors, which = clustered(3000, 32)
+    order = build_order(vectors)
+    np.testing.assert_array_equal(np.sort(order), np.arange(3000))
+    with threadpool_limits(1): np.testing.assert_array_equal(build_order(vectors), order)
+    beside = lambda o: (which[o][1:] == which[o][:-1]).mean()
+    assert beside(order[300:]) > 2*beside(np.arange(3000))
+    assert build_order(vectors[:1]).tolist() == [0] and sorted(build_order(vectors[:7])) == list(range(7))
+
+
+def test_walk_that_loses_its_way_is_answered_exactly(monkeypatch):
+    "An instance that its own walk does not meet."
+    vectors = clustered(3000, 32)[0]
+    index, exact = HNSWIndex(vectors), ExactIndex(vectors)
+    far = np.argsort(vectors @ vectors[5])[:400]
+    monkeypatch.setattr(HNSWIndex, "_walk", lambda self, q, k: np.tile(far[:k], (len(q), 1)))
+    for exclude in (None, np.arange(3000) == 5):
+        np.testing.assert_array_equal(index.neighbours([5], 20, exclude)[0], exact.neighbours([5], 20, exclude)[0])
+
+
+def test_graph_of_another_recipe_is_not_used(tmp_path, monkeypatch):
+    vectors = clustered(300, 16)[0]
+    make_index(vectors, "hnsw", tmp_path)
+    monkeypatch.setattr("anchoral.index.GRAPH", "hnsw-next")
+    make_index(vectors, "hnsw", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_crowded_query_is_answered_exactly():

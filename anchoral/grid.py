@@ -301,7 +301,7 @@ def differs(
     vectors = [] if now["vectors"].items() <= about["vectors"].items() else ["vectors"]
     return [f for f in ("cpu", "packages") if now[f] != about[f]] + vectors
 
-# %% ../nbs/11_grid.ipynb #386e8131
+# %% ../nbs/11_grid.ipynb #3a9d9cc1
 def compare(
     profile:str, # Whose saved results
     runs,        # Where the run folders of the repetition are
@@ -314,6 +314,7 @@ def compare(
     out = out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of", "differs_at"]]
     return out.sort_values(["cell", "run"]).reset_index(drop=True)
 
+# %% ../nbs/11_grid.ipynb #af282516
 def verify(
     profile:str,  # Whose saved results
     runs,         # An empty folder

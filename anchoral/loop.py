@@ -94,7 +94,7 @@ def outputs(self:ActiveLearner, ids) -> Outputs:
         return out.probs, h
     return Outputs(ids, compute)
 
-# %% ../nbs/07_loop.ipynb #b49db185
+# %% ../nbs/07_loop.ipynb #e9849106
 @patch
 def _start(self:ActiveLearner, b):
     "A batch while some class has no label: examples first, then at random."
@@ -104,6 +104,7 @@ def _start(self:ActiveLearner, b):
     left = np.flatnonzero(free)
     return self.seeds.rng("start", self.turn).choice(left, min(b, len(left)), replace=False)
 
+# %% ../nbs/07_loop.ipynb #67bbb8f7
 @patch
 def ask(self:ActiveLearner,
     b:int=25, # Query size

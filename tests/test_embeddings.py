@@ -367,7 +367,8 @@ def test_load_vectors_errors(tmp_path):
     for source, kw, message in [
         ("bad.npy", {}, r"2 of 128 rows .*\[3, 7\]"), ("pickle.npy", {}, "plain .npy"),
         ("ragged.parquet", {}, r"first at \[1\]"),
-        ("none.parquet", {}, "no numeric"), ("twice.parquet", dict(id_column="uid", ids=["a"]), "more than once"),
+        ("none.parquet", {}, "none of floating numbers, only uid"),
+        ("twice.parquet", dict(id_column="uid", ids=["a"]), "more than once"),
         ("twice.parquet", dict(id_column="uids", ids=["a"]), "did you mean 'uid'"),
         ("twice.parquet", dict(ids=["a"]), "belong together")]:
         with pytest.raises(ValueError, match=message): load_vectors(tmp_path/source, **kw)

@@ -288,6 +288,7 @@ def test_a_saved_cell_again(tmp_path):
     print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids"
           + (f"; other {other}" if other else ""))
     assert len(table) == len(cells(PROFILES[profile])[name])
+    assert (table.differs_at != -1).all(), table  # the initial set depends on no processor
     if not other: assert (table.agree == table.of).all(), table.to_string()
 
 

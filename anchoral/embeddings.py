@@ -204,7 +204,7 @@ def _locked(folder):
     except Timeout: _say("another process is encoding with this encoder; waiting for it")
     return lock.acquire()
 
-# %% ../nbs/01_embeddings.ipynb #3da569d8
+# %% ../nbs/01_embeddings.ipynb #c2296303
 def fill(
     folder:Path,     # An encoder's folder in the cache
     texts:list,      # Texts
@@ -216,11 +216,12 @@ def fill(
         have, new = open_store(folder).rows, {}
         for i, k in enumerate(keys):
             if k not in have: new.setdefault(k, i)
-        for start, rows in in_chunks([texts[i] for i in new.values()], encode, len(have), list(new.values())):
+        names, at = list(new), list(new.values())
+        for start, rows in in_chunks([texts[i] for i in at], encode, len(have), at):
             if start == 0:
                 _prepare(folder, encode.name, rows.shape[1])
-                _room(folder, len(new), rows.shape[1])
-            try: append(folder, list(new)[start:start+len(rows)], rows)
+                _room(folder, len(names), rows.shape[1])
+            try: append(folder, names[start:start+len(rows)], rows)
             except OSError as e:
                 raise _full(folder, f"after {len(have) + start:,} texts") if e.errno == errno.ENOSPC else e
 

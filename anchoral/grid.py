@@ -9,7 +9,7 @@ __all__ = ['log', 'VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'TH
            'run_profile', 'drawn', 'agreement', 'differs', 'compare', 'verify', 'gpus', 'local_workers', 'free_port',
            'connected', 'run_there', 'watch', 'run_on_cluster']
 
-# %% ../nbs/11_grid.ipynb #d18fb684
+# %% ../nbs/11_grid.ipynb #6b2f55a9
 import json, logging, os, re, shutil, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
@@ -20,7 +20,7 @@ import pandas as pd
 
 from .data import digest, lookup, repo_root
 from .results import (Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run,
-                              run_id)
+                              run_id, variant_of)
 
 log = logging.getLogger("anchoral")
 
@@ -158,7 +158,7 @@ PROFILES = {
         variants("anchoral", "seals", "none"), head_seeds(2)),
 }
 
-# %% ../nbs/11_grid.ipynb #8342b823
+# %% ../nbs/11_grid.ipynb #c9c66bf2
 def cells(profile:Profile) -> dict:
     "Cell name -> the configurations of its runs."
     out = {}
@@ -167,7 +167,7 @@ def cells(profile:Profile) -> dict:
         configs = [make_config(**{**profile.base, **own, **seed}) for seed in s.get("seeds", profile.seeds)]
         c = configs[0]
         name = "-".join([c.task, c.learner, *([c.model] if c.learner == "finetune" else []), c.strategy,
-                         c.variant or c.filter])
+                         variant_of(vars(c))])
         name = re.sub(r"[^\w=+.-]+", "_", name)
         if name in out: raise ValueError(f"two cells are named {name}; give their settings a variant= each")
         out[name] = configs

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['log', 'Seeds', 'ActiveLearner', 'Round', 'simulate']
 
-# %% ../nbs/07_loop.ipynb #a7b23d97
+# %% ../nbs/07_loop.ipynb #6254fca6
 import logging, time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .anchors import State
 from .filters import Subpool
-from .index import check_ids
+from .index import as_ids
 from .strategies import Outputs
 
 log = logging.getLogger("anchoral")
@@ -34,7 +34,7 @@ class Seeds:
         seeds = {"order": self.order, "filter": self.filter, "strategy": self.strategy, "start": self.filter}
         return np.random.default_rng([list(seeds).index(source), seeds[source], turn])
 
-# %% ../nbs/07_loop.ipynb #bb5b5c77
+# %% ../nbs/07_loop.ipynb #72f9920b
 class ActiveLearner:
     "One turn of active learning at a time: `ask` which instances to label, `tell` their labels."
     def __init__(self,
@@ -52,7 +52,7 @@ class ActiveLearner:
             raise ValueError(f"the learner reads {len(x)} instances but the index holds {len(index)}; "
                              "both must be the whole pool")
         self.x, self.learner, self.filter, self.strategy, self.seeds = x, learner, filter, strategy, seeds
-        self.examples = check_ids(examples, len(x)) if len(examples) else np.empty(0, np.int64)
+        self.examples = as_ids(examples, len(x))
         if len(set(examples)) < len(examples): raise ValueError(f"examples name an id twice: {list(examples)}")
         self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], tuple(minority),
                            n_classes, self.outputs)
@@ -128,10 +128,10 @@ def ask(self:ActiveLearner,
     if len(batch): self.batch = list(batch.tolist())
     return batch
 
-# %% ../nbs/07_loop.ipynb #eed0fe7c
+# %% ../nbs/07_loop.ipynb #b2bce007
 @patch
 def _check_ids(self:ActiveLearner, ids):
-    ids = check_ids(ids, len(self.state.labels))
+    ids = as_ids(ids, len(self.state.labels))
     if len(np.unique(ids)) < len(ids): raise ValueError("the same id stands twice in one call")
     done = ids[self.state.excluded[ids]]
     if len(done):
@@ -164,7 +164,7 @@ def tell(self:ActiveLearner, ids, labels):
     self.state.labels[ids] = labels
     self._answer(ids)
 
-# %% ../nbs/07_loop.ipynb #a32dabca
+# %% ../nbs/07_loop.ipynb #1da77a53
 @patch
 def skip(self:ActiveLearner, ids):
     "Leave instances out: never asked again, never trained on, until restored."
@@ -182,7 +182,7 @@ def undo(self:ActiveLearner):
 @patch
 def restore(self:ActiveLearner, ids):
     "Let skipped instances be asked again."
-    ids = check_ids(ids, len(self.state.labels))
+    ids = as_ids(ids, len(self.state.labels))
     told = ids[(self.state.labels[ids] >= 0) | ~self.state.excluded[ids]]
     if len(told): raise ValueError(f"instance {told[0]} was not skipped; only skipped instances can be restored")
     self.state.excluded[ids] = False

@@ -458,7 +458,7 @@ def budget_matched(df:pd.DataFrame) -> pd.DataFrame:
     last = longest.groupby(keys).min().rename("last").reset_index()
     return df.merge(last, how="left", on=keys).query("not iteration > last").drop(columns="last")
 
-# %% ../nbs/08_results.ipynb #aabdfd65
+# %% ../nbs/08_results.ipynb #ab1379ea
 def one_setting(
     df:pd.DataFrame, # Results
     within=("task", "learner", "strategy", "variant"), # One value of each is one configuration
@@ -468,14 +468,13 @@ def one_setting(
     within = [c for c in within if c in df]
     fields = [f.name for f in dataclasses.fields(Config) if f.name in df and f.name not in within
               and not f.name.endswith("_seed")]
-    g = (df.drop_duplicates("run") if "run" in df else df).groupby(within, observed=True)
-    for c in fields:
-        several = g[c].nunique(dropna=False)
-        if (several > 1).any():
-            at = dict(zip(within, np.atleast_1d(several.idxmax())))
-            rows = df[(df[list(at)] == pd.Series(at)).all(axis=1)]
-            raise ValueError(f"variant {at['variant']!r} mixes {c} = {rows[c].unique().tolist()}: "
-                             f"keep the rows of one, e.g. df[df.{c} == {rows[c].tolist()[0]!r}]")
+    kinds = df.drop_duplicates([*within, *fields])
+    several = kinds[kinds.duplicated(within, keep=False)]
+    if len(several):
+        rows = several[(several[within] == several[within].iloc[0]).all(axis=1)]
+        c = next(c for c in fields if rows[c].nunique(dropna=False) > 1)
+        raise ValueError(f"variant {rows.variant.iloc[0]!r} mixes {c} = {rows[c].unique().tolist()}: "
+                         f"keep the rows of one, e.g. df[df.{c} == {rows[c].tolist()[0]!r}]")
     return df
 
 # %% ../nbs/08_results.ipynb #1e455e34

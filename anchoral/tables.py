@@ -162,7 +162,7 @@ def print_table2(
     out |= _matched(t, ["source", "task", "model"])
     return pd.DataFrame({k: list(v) for k, v in out.items()}, columns=pd.MultiIndex.from_tuples(out))
 
-# %% ../nbs/10_tables.ipynb #79efc7cd
+# %% ../nbs/10_tables.ipynb #a36b709f
 def table5(
     df:pd.DataFrame,  # Results of any tasks, learners and strategies
     source:str="ours",  # Where the numbers come from
@@ -170,7 +170,7 @@ def table5(
     "`table2` for everything at once."
     df = check(df, ("task", "strategy", "learner", "model", "n_labelled", "f1_majority", "f1_minority", "time_select",
                     "scored", "subpool", "pool"))
-    blocks = [_block(one_setting(rows)) for _, rows in df.groupby(["task", "learner", "model"])]
+    blocks = [_block(rows) for _, rows in df.groupby(["task", "learner", "model"])]
     return pd.concat(blocks, ignore_index=True).assign(source=source)
 
 # %% ../nbs/10_tables.ipynb #17396237

@@ -303,6 +303,15 @@ def test_initial_set_without_a_class():
     with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): check_task(config, task)
 
 
+def test_ids_are_a_row():
+    vectors, _ = clustered(50, 8)
+    al = ActiveLearner(ExactIndex(vectors), vectors, None, None, None, 2, (1,))
+    for f in (lambda: al.tell([[1, 2]], [[0, 1]]), lambda: al.skip([[1, 2]]), lambda: al.restore([[1, 2]]),
+              lambda: ExactIndex(vectors).neighbours([[1, 2]], 3)):
+        with pytest.raises(ValueError, match=r"in a row, got shape \(1, 2\)"): f()
+    assert not al.state.excluded.any()
+
+
 def test_strategy_that_gives_positions():
     vectors, which = clustered(200, 8)
     class Fixed:

@@ -66,6 +66,7 @@ def cmd_fetch(args):
     arg("--profile", help="run a whole profile instead"),
     arg("--runs", default="runs", help="where run folders go"),
     arg("--workers", type=int, default=2, help="cells at a time, or runs with --cluster"),
+    arg("--missing", action="store_true", help="leave out the runs of the profile that results/ has already"),
     arg("--cluster", nargs="?", const="local", metavar="WHERE",
         help="hand the runs to Dask: local (the default), a scheduler's address, slurm, pbs, sge or lsf"))
 def cmd_run(args):
@@ -74,7 +75,9 @@ def cmd_run(args):
     if args.profile and args.fields:
         raise ValueError(f"--profile runs its own configurations; leave out {' '.join(args.fields)}, or --profile")
     if args.cluster and not args.profile: raise ValueError("--cluster runs a profile: add --profile NAME")
-    if args.profile: return _run_profile(args.profile, Path(args.runs)/args.profile, args.workers, args.cluster)
+    if args.missing and not args.profile: raise ValueError("--missing completes a profile: add --profile NAME")
+    if args.profile:
+        return _run_profile(args.profile, Path(args.runs)/args.profile, args.workers, args.cluster, args.missing)
     config = make_config(**parse_fields(args.fields))
     folder = Path(args.runs)/"single"/run_id(config)
     last = run(config, folder, progress=True)[-1]
@@ -88,14 +91,17 @@ def _run_profile(
     runs:Path,    # Where its run folders go
     workers:int,  # Cells at a time, or runs on a cluster
     cluster=None, # Where Dask is; None: none
+    missing=False, # Leave out the runs that results/ has
 ) -> int:         # 1 when a cell failed
     "A profile, and in words what it is, what it costs and what came of it."
     from anchoral import grid
+    from anchoral.results import saved_runs
     profile = lookup(name, grid.PROFILES, "profile")
-    left = sum(len(c) for c in grid.to_do(profile, runs).values())
-    print(f"{name}: {profile.about}. {grid.cost(profile)}; {left} runs in cells still to do; run folders in {runs}")
-    if cluster: summary = grid.run_on_cluster(profile, runs, cluster, workers)
-    else: summary = grid.run_profile(profile, runs, workers)
+    saved = saved_runs(name) if missing else set()
+    left = sum(len(c) for c in grid.jobs(profile, runs, saved).values())
+    print(f"{name}: {profile.about}. {grid.cost(profile)}; {left} runs still to do; run folders in {runs}")
+    if cluster: summary = grid.run_on_cluster(profile, runs, cluster, workers, saved=saved)
+    else: summary = grid.run_profile(profile, runs, workers, saved=saved)
     print(summary)
     if summary.failed: print("Mend the cause and run the same command: what is done is kept")
     else: print(f"Next: anchoral collect --profile {name}")
@@ -105,7 +111,8 @@ def _run_profile(
 @command(
     arg("--profile", help="a profile's runs"),
     arg("--runs", default="runs", help="where run folders are"),
-    arg("--name", default="mine", help="name of the results, without a profile"))
+    arg("--name", default="mine", help="name of the results, without a profile"),
+    arg("--add", action="store_true", help="keep the runs that are saved already, beside the new ones"))
 def cmd_collect(args):
     "Gather finished runs into results/."
     from anchoral import grid
@@ -116,7 +123,8 @@ def cmd_collect(args):
         cells = grid.cells(lookup(args.profile, grid.PROFILES, "profile"))
         ids = {run_id(c) for configs in cells.values() for c in configs}
     name = args.profile or args.name
-    df = save_results(name, runs, f"anchoral run --profile {name}" if args.profile else "anchoral run", ids)
+    command = f"anchoral run --profile {name}" if args.profile else "anchoral run"
+    df = save_results(name, runs, command, ids, add=args.add)
     of = f" of {len(ids)}" if ids else ""
     print(f"{results_dir().name}/{name}.parquet: {df.run.nunique()} runs{of}, {len(df)} rows. "
           f"Next: anchoral render --profile {name}")

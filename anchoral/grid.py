@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['log', 'VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'THREE', 'PAPER', 'TRIED', 'TUNED', 'CHECKED', 'FEW',
-           'OPEN', 'PROFILES', 'QUEUES', 'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'block',
-           'cells', 'cost', 'is_done', 'to_do', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm',
-           'run_profile', 'drawn', 'agreement', 'differs', 'compare', 'verify', 'gpus', 'local_workers', 'free_port',
-           'connected', 'run_there', 'watch', 'run_on_cluster']
+           'OPEN', 'PAPER_SIZED', 'WORDNET_MODEL', 'WORDNET', 'WORDNET_HEAD', 'WORDNET_ABLATION', 'PROFILES', 'QUEUES',
+           'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'independent_seeds', 'block', 'paper_sized',
+           'all_settings', 'cells', 'cost', 'is_done', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm',
+           'draws', 'groups', 'jobs', 'run_profile', 'drawn', 'agreement', 'differs', 'compare', 'verify', 'gpus',
+           'local_workers', 'free_port', 'connected', 'run_there', 'watch', 'run_on_cluster']
 
 # %% ../nbs/11_grid.ipynb #6b2f55a9
 import json, logging, os, re, shutil, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +44,7 @@ class Profile:
     base:dict         # Fields of `Config` that all cells share
     settings:tuple    # What differs between cells; `seeds` among it replaces the profile's
     seeds:tuple       # The runs of a cell
+    by_draw:bool=False # Give out single runs, draw by draw, instead of whole cells
 
 # %% ../nbs/11_grid.ipynb #202be65c
 def variants(*names):
@@ -61,6 +64,11 @@ def tuned_seeds(first=100):
     two = (first, first+1)
     return tuple(dict(data_seed=d, filter_seed=d, strategy_seed=d, model_seed=m, order_seed=o)
                  for d in two for m in two for o in two)
+
+def independent_seeds(n, first=200):
+    "Seeds for `n` independent draws: every source of randomness differs from draw to draw."
+    sources = ("data_seed", "model_seed", "order_seed", "filter_seed", "strategy_seed")
+    return tuple(dict.fromkeys(sources, s) for s in range(first, first+n))
 
 # %% ../nbs/11_grid.ipynb #c44cdb0f
 FILTERED = variants(*[v for v in VARIANTS if v != "random"])
@@ -112,6 +120,34 @@ OPEN = (*variants("anchoral", "none", "random"),
     *(dict(variant=f"{v}, most probable first", filter=v, strategy="most-probable") for v in ("anchoral", "none")),
     *(dict(variant=f"{v}, balanced head", filter=v, balanced=True) for v in ("anchoral", "none")))
 
+# %% ../nbs/11_grid.ipynb #fcbe7ce5
+PAPER_SIZED = dict(budget=600, tokens=64, subpool_size=10_000) # filters at the paper's own numbers
+WORDNET_MODEL = dict(learner="finetune", model="bert-tiny-splade", model_tokens=32)
+
+def paper_sized(task, filters, strategies):
+    "Settings of a task of the paper's size: every filter with every strategy."
+    return tuple(dict(s, strategy=t, subpool_size=10_000, task=task)
+                 for t in strategies.split() for s in variants(*filters.split()))
+
+def all_settings(task, strategies="entropy"):
+    "The four filters with these strategies, and Random."
+    at_random = dict(VARIANTS["random"], variant="random", task=task)
+    return (*paper_sized(task, "anchoral seals randsub none", strategies), at_random)
+
+WORDNET = (
+    *all_settings("wordnet-possession"),
+    *all_settings("wordnet-food"),
+    *paper_sized("wordnet-possession", "anchoral seals randsub", "ft-bertkm badge"),
+    *all_settings("wordnet-phenomenon"))
+WORDNET_HEAD = tuple(s for task in ("wordnet-possession", "wordnet-food", "wordnet-phenomenon", "wordnet-multi")
+                     for s in all_settings(task, THREE))
+WORDNET_ABLATION = (
+    *crossed(["wordnet-possession"], [
+        *TABLE3, *variants("no-anchoring"),
+        dict(TABLE3[0], variant="kmeans++/kmeans++, A=600, K=50", n_anchors=600)]),
+    *crossed(["wordnet-multi"], [
+        TABLE3[0], dict(TABLE3[0], variant="kmeans++/kmeans++, A=10, K=50, M=1000", max_subpool=1_000)]))
+
 # %% ../nbs/11_grid.ipynb #34a1c023
 PROFILES = {
     "quick": Profile("The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
@@ -149,6 +185,13 @@ PROFILES = {
                     "plainer baselines, 8 runs of each",
         dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600, head_encoder="minilm"),
         OPEN, head_seeds(8)),
+    "wordnet": Profile("The paper's comparison on pools of the paper's size: a fine-tuned model of BERT-tiny's shape, "
+                       "600 annotations, 8 independent draws",
+        PAPER_SIZED | WORDNET_MODEL, WORDNET, independent_seeds(8), by_draw=True),
+    "wordnet-head": Profile("The same pools with a head on frozen embeddings, all strategies, 8 independent draws",
+        PAPER_SIZED, WORDNET_HEAD, independent_seeds(8), by_draw=True),
+    "wordnet-ablation": Profile("Table 3 on pools of the paper's size, with a head, 8 independent draws",
+        PAPER_SIZED | dict(strategy="entropy"), WORDNET_ABLATION, independent_seeds(8), by_draw=True),
     "paper": Profile("The paper's own grid (Tables 2, 3 and 5) on its four corpora: "
                      "8 runs, 5,000 annotations or 6 h each; wants GPUs and the hub",
         dict(learner="finetune", index="hnsw", encoder="mpnet", tokens=384, budget=5_000, seconds=6*3600),
@@ -189,10 +232,6 @@ def is_done(config:Config, runs) -> bool:
     try: rounds = read_rounds(Path(runs)/run_id(config))
     except ValueError: return False
     return bool(rounds and rounds[-1]["end"])
-
-def to_do(profile:Profile, runs) -> dict:
-    "The cells with at least one run that is not done."
-    return {name: configs for name, configs in cells(profile).items() if not all(is_done(c, runs) for c in configs)}
 
 # %% ../nbs/11_grid.ipynb #1baa41a7
 def run_notebook() -> Path:
@@ -246,24 +285,49 @@ def warm(todo:dict):
         try: prepare(c)
         except Exception as e: log.warning("%s with %s: %s", c.task, c.encoder, e)
 
+# %% ../nbs/11_grid.ipynb #b5975db3
+def draws(profile:Profile) -> dict:
+    "Name -> the runs of one task and one draw, in random order; blocks of a task in the order of the profile."
+    out = {}
+    for block_number, (task, block) in enumerate(groupby(cells(profile).values(), key=lambda runs: runs[0].task), 1):
+        for number, runs in enumerate(zip(*block, strict=True)):
+            name = f"{block_number}-{task}-draw-{number}"
+            out[name] = sorted(runs, key=lambda c: digest(name, run_id(c)))
+    return out
+
+def groups(profile:Profile) -> dict:
+    "Name -> the runs that one process makes when nothing is done yet."
+    return draws(profile) if profile.by_draw else cells(profile)
+
+def jobs(
+    profile:Profile,
+    runs,      # Folder of the run folders
+    saved=(),  # Names of runs that need not be done
+) -> dict:
+    "Name -> the runs that one process makes, without those that are done."
+    def left(configs):
+        return [c for c in configs if run_id(c) not in saved and not is_done(c, runs)]
+    return {name: todo for name, configs in groups(profile).items() if (todo := left(configs))}
+
 # %% ../nbs/11_grid.ipynb #02525724
 def run_profile(
     profile:Profile,
     runs,               # Folder of the run folders
-    workers:int=2,      # Cells at a time
+    workers:int=2,      # Processes at a time
     say=print,          # Where progress goes
+    saved=(),           # Names of runs that need not be done, because results/ has them
 ) -> Summary:
-    "Run every cell of a profile that is not done."
+    "Run everything of a profile that is not done."
     if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
-    every, todo = cells(profile), to_do(profile, runs)
-    skipped = [n for n in every if n not in todo]
+    todo = jobs(profile, runs, saved)
+    skipped = [n for n in groups(profile) if n not in todo]
     if todo: warm(todo)
     ran, failed = [], {}
     pool, start = ThreadPoolExecutor(workers), time.time()
     try:
-        jobs = {pool.submit(run_cell, configs, n, runs): n for n, configs in todo.items()}
-        for i, job in enumerate(as_completed(jobs), 1):
-            name, error = jobs[job], job.result()
+        running = {pool.submit(run_cell, configs, n, runs): n for n, configs in todo.items()}
+        for i, job in enumerate(as_completed(running), 1):
+            name, error = running[job], job.result()
             if error: failed[name] = error
             else: ran.append(name)
             say(f"[{i}/{len(todo)}] {name}: {'failed' if error else 'done'} ({time.time()-start:.0f} s)")
@@ -430,12 +494,13 @@ def run_on_cluster(
     cluster="local",  # As in `connected`
     workers:int=2,    # Processes or jobs, where the cluster is started here
     say=print,        # Where progress goes
+    saved=(),         # Names of runs that need not be done, because results/ has them
 ) -> Summary:
     "Run everything of a profile that is not done, each run a task of a Dask cluster."
     if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
-    runs, every, failed, start = Path(runs).resolve(), cells(profile), {}, time.time()
-    todo = to_do(profile, runs)
-    of = {c: name for name, configs in todo.items() for c in configs if not is_done(c, runs)}
+    runs, failed, start = Path(runs).resolve(), {}, time.time()
+    todo = jobs(profile, runs, saved)
+    of = {c: name for name, configs in todo.items() for c in configs}
     if todo:
         with connected(cluster, workers) as client:
             say(f"dashboard: {client.dashboard_link}")
@@ -444,4 +509,4 @@ def run_on_cluster(
                 if error: failed.setdefault(of[c], f"{type(error).__name__}: {error}")
                 say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: "
                     f"{'failed' if error else 'done'} ({time.time()-start:.0f} s)")
-    return Summary(sorted(set(todo) - set(failed)), [n for n in every if n not in todo], failed)
+    return Summary(sorted(set(todo) - set(failed)), [n for n in groups(profile) if n not in todo], failed)

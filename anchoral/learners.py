@@ -210,6 +210,7 @@ MODELS = {  # name: (hub id, revision, learning rate)
     "t5": ("google-t5/t5-base", "a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1", 4e-5),
     "minilm": (None, None, 4e-5),
     "mpnet": (None, None, 4e-5),
+    "bert-tiny-splade": (None, None, 2e-4), # BERT-tiny's shape, a derivative: see `01_embeddings`
 }
 
 # %% ../nbs/06_learners.ipynb #831c346b
@@ -228,7 +229,7 @@ def check_model(model) -> str:
 
 def locate(model) -> tuple: # Source and revision for `from_pretrained`
     "Where a model's weights are: a folder, or a hub id with its revision."
-    if model in ("minilm", "mpnet"): return str(model_folder(model)), None
+    if model in MODELS and MODELS[model][0] is None: return str(model_folder(model)), None
     if model in MODELS: return MODELS[model][:2]
     folder = Path(model).expanduser()
     return (str(folder), None) if folder.is_dir() else (model, "main")
@@ -541,7 +542,7 @@ def prepare(self:FineTune, texts, fit_on=None) -> Tokens:
     from transformers import AutoConfig
     source, revision = locate(self.model)
     config = (self.net.config if self.net is not None
-              else AutoConfig.from_pretrained(source, revision=revision or "main"))
+              else AutoConfig.from_pretrained(source, revision=revision or "main", trust_remote_code=False))
     limit = min(self.max_tokens, self.tokenizer.model_max_length, positions(config))
     return tokenize(texts, self.tokenizer, limit, self.tokenizer.eos_token_id if config.is_encoder_decoder else None)
 

@@ -8,6 +8,7 @@ __all__ = ['log', 'Seeds', 'ActiveLearner', 'Round', 'simulate']
 # %% ../nbs/07_loop.ipynb #6254fca6
 import logging, time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -198,14 +199,23 @@ class Round:
     query:np.ndarray         # Ids chosen at this iteration; empty on the last
     subpool:Subpool|None     # From which they were chosen
     scored:int               # Instances the model scored in order to choose
-    seconds:dict             # "fit", "select", "test"
+    seconds:dict             # Wall-clock seconds of "fit", "select", "test"
+    processor:dict           # The same in processor seconds of this process
     end:str = ""             # Why the run ends here, if it does
 
-def _clock(seconds, name, f):
-    start = time.perf_counter()
-    out = f()
-    seconds[name] = time.perf_counter() - start
-    return out
+# %% ../nbs/07_loop.ipynb #3038a176
+class _Clocks:
+    "Seconds of the parts of one iteration."
+    def __init__(self):
+        self.wall = {"select": 0.0}
+        self.processor = {"select": 0.0}
+
+    @contextmanager
+    def part(self, name:str):
+        wall, processor = time.perf_counter(), time.process_time()
+        yield
+        self.wall[name] = time.perf_counter() - wall
+        self.processor[name] = time.process_time() - processor
 
 # %% ../nbs/07_loop.ipynb #013ad431
 def simulate(
@@ -222,18 +232,25 @@ def simulate(
     if query_size < 1: raise ValueError(f"the query size must be at least 1, got {query_size}")
     for batch in history: al.tell(np.asarray(batch), oracle(np.asarray(batch)))
     while True:
-        labelled, clocks, query, end = al.labelled, {}, np.empty(0, np.int64), ""
-        _clock(clocks, "fit", al.fit)
-        predicted = _clock(clocks, "test", lambda: al.learner.outputs(x_test).probs.argmax(1))
+        labelled, query, asked, end = al.labelled, np.empty(0, np.int64), None, ""
+        clocks = _Clocks()
+        with clocks.part("fit"):
+            al.fit()
+        with clocks.part("test"):
+            predicted = al.learner.outputs(x_test).probs.argmax(1)
         left = min(query_size, budget - len(labelled))
-        if left <= 0: end = f"budget of {budget} annotations reached"
-        elif seconds and spent + sum(clocks.values()) >= seconds: end = f"time limit of {seconds:g} s reached"
+        if left <= 0:
+            end = f"budget of {budget} annotations reached"
+        elif seconds and spent + sum(clocks.wall.values()) >= seconds:
+            end = f"time limit of {seconds:g} s reached"
         else:
-            query = _clock(clocks, "select", lambda: al.ask(left))
-            if not len(query): end = "the subpool is empty"
-        spent += sum(clocks.values())
-        asked = al.subpool if "select" in clocks else None
+            with clocks.part("select"):
+                query = al.ask(left)
+            asked = al.subpool
+            if not len(query):
+                end = "the subpool is empty"
+        spent += sum(clocks.wall.values())
         yield Round(al.turn-1, labelled, predicted, query, asked, al.scored if asked else 0,
-                    {"select": 0.0} | clocks, end)
+                    clocks.wall, clocks.processor, end)
         if end: return log.info("run ended at iteration %d: %s", al.turn-1, end)
         al.tell(query, oracle(query))

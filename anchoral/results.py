@@ -6,8 +6,8 @@
 __all__ = ['POSITIVE', 'LATER', 'PACKAGES', 'Config', 'make_config', 'variant_of', 'run_id', 'make_learner', 'prepare',
            'make_active_learner', 'make_oracle', 'locked', 'read_rounds', 'read_config', 'record', 'check_task', 'run',
            'run_frame', 'collect', 'collect_ids', 'results_dir', 'published', 'cpu', 'vectors_of', 'provenance',
-           'save_results', 'load_results', 'auc', 'per_run', 'budget_matched', 'one_setting', 'iqr', 'summary',
-           'geometric_mean']
+           'save_results', 'saved_runs', 'load_results', 'auc', 'per_run', 'budget_matched', 'one_setting', 'iqr',
+           'summary', 'geometric_mean']
 
 # %% ../nbs/08_results.ipynb #7c36d03d
 import dataclasses, inspect, json, os, platform, shutil, tempfile
@@ -251,7 +251,8 @@ def record(task, r, initial) -> dict:
                subpool_digest=None if sub is None else digest(sub.ids), scored=r.scored if sub is not None else None,
                query=r.query.tolist(), query_minority=int(rare[r.query].sum()), end=r.end)
     if r.iteration == 0: out["initial"] = initial.tolist()
-    return out | dict(seconds={k: round(v, 4) for k, v in r.seconds.items()})
+    def rounded(clock): return {part: round(seconds, 4) for part, seconds in clock.items()}
+    return out | dict(seconds=rounded(r.seconds), processor=rounded(r.processor))
 
 # %% ../nbs/08_results.ipynb #1db22da3
 def check_task(c:Config, task):
@@ -320,14 +321,18 @@ def _rounds(c, task, index, x, x_test, rounds, folder):
 # %% ../nbs/08_results.ipynb #94dde5a3
 def run_frame(config:dict, rounds:list[dict], name:str, task) -> pd.DataFrame:
     "The rows of one run."
-    df = pd.DataFrame([{k: v for k, v in r.items() if k not in ("f1", "f1_parts", "query", "initial", "seconds")}
+    apart = ("f1", "f1_parts", "query", "initial", "seconds", "processor")
+    df = pd.DataFrame([{k: v for k, v in r.items() if k not in apart}
                        for r in rounds])
     f1 = np.array([r["f1"] for r in rounds])
     rest = [c for c in range(task.n_classes) if c not in task.minority]
     df = df.assign(**{f"f1_{c}": f1[:, c] for c in range(task.n_classes)},
                    f1_minority=f1[:, list(task.minority)].mean(1), f1_majority=f1[:, rest].mean(1))
     for p in rounds[0]["f1_parts"]: df[f"f1_minority_{p}"] = [r["f1_parts"][p] for r in rounds]
-    df = df.assign(**{f"time_{k}": [r["seconds"][k] for r in rounds] for k in ("fit", "select", "test")})
+    for part in ("fit", "select", "test"):
+        df[f"time_{part}"] = [r["seconds"][part] for r in rounds]
+        if "processor" in rounds[0]: # older runs have wall-clock seconds only
+            df[f"processor_{part}"] = [r["processor"][part] for r in rounds]
     keep = [k for k in config if k not in ("variant", "threads", "keep_subpools")]
     df = df.assign(run=name, variant=variant_of(config), pool=len(task.texts),
                    minority_total=int(task.is_minority.sum()),
@@ -414,16 +419,55 @@ def _write_new(path, write):
         if path.exists() and path.read_bytes() == new.read_bytes(): return
         with atomic(path) as tmp: shutil.copyfile(new, tmp)
 
-def save_results(profile:str, runs, command:str, ids=None, folder=None):
+def _with_saved(folder, profile, df, asked, about, ids):
+    """New results and, of those saved before, the runs that are not made anew;
+    `sessions` keeps which runs were made on another processor or with other packages."""
+    old_df = load_results(profile, folder)
+    old_ids = pd.read_parquet(folder/f"{profile}-ids.parquet")
+    old = json.loads((folder/f"{profile}.json").read_text())
+    kept = set(old_df.run) - set(df.run)
+    if ids is not None:
+        kept &= set(ids)
+    if kept:
+        df = pd.concat([old_df[old_df.run.isin(kept)], df], ignore_index=True)
+        asked = pd.concat([old_ids[old_ids.run.isin(kept)].astype({"run": str}), asked.astype({"run": str})],
+                          ignore_index=True).astype({"run": "category"})
+    same = all(old[f] == about[f] for f in ("cpu", "packages", "python"))
+    before = [dict(s, runs=sorted(set(s["runs"]) & kept)) for s in old.get("sessions", [])]
+    named = {run for s in before for run in s["runs"]}
+    if not same:
+        before.append({f: old[f] for f in ("cpu", "packages", "python")} | dict(runs=sorted(kept - named)))
+    about["vectors"] = old["vectors"] | about["vectors"]
+    about["configs"] = {r: c for r, c in old["configs"].items() if r in kept} | about["configs"]
+    if sessions := [s for s in before if s["runs"]]:
+        about["sessions"] = sessions
+    return df, asked, about
+
+def save_results(
+    profile:str,
+    runs,          # Folder that holds run folders
+    command:str,   # What made them, for the record
+    ids=None,      # Only these runs, all of which the profile should have
+    folder=None,   # Where results go; default: the saved results
+    add:bool=False, # Keep what is saved of the profile already
+):
     "Write `<profile>.parquet`, `<profile>-ids.parquet` and `<profile>.json`; returns the frame."
     folder, df = Path(folder or results_dir()), collect(runs, ids).assign(profile=profile)
     configs = {r: read_config(Path(runs)/r) for r in sorted(df.run.unique())}
-    asked, partial = collect_ids(runs, set(configs)), bool(set(ids or ()) - set(configs))
-    about = json.dumps(provenance(profile, command, configs, partial), indent=1) + "\n"
+    asked, about = collect_ids(runs, set(configs)), provenance(profile, command, configs)
+    if add and (folder/f"{profile}.parquet").exists():
+        df, asked, about = _with_saved(folder, profile, df, asked, about, ids)
+    about["partial"] = bool(set(ids or ()) - set(df.run))
+    about = json.dumps(about, indent=1) + "\n"
     _write_new(folder/f"{profile}.parquet", lambda p: df.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}-ids.parquet", lambda p: asked.to_parquet(p, index=False, compression="zstd"))
     _write_new(folder/f"{profile}.json", lambda p: p.write_text(about))
     return df
+
+def saved_runs(profile:str, folder=None) -> set:
+    "Names of the runs of a profile that are saved."
+    path = Path(folder or results_dir())/f"{profile}.parquet"
+    return set(pd.read_parquet(path, columns=["run"]).run) if path.exists() else set()
 
 def load_results(profile:str, folder=None) -> pd.DataFrame:
     "The saved frame of a profile."

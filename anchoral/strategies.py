@@ -56,7 +56,12 @@ def closest_distinct(
     rows:np.ndarray,    # (m, h), m >= k
 ) -> np.ndarray:
     "(k,) positions of rows: for each centre in turn, the closest one not taken yet, ties by smaller position."
-    D = ((rows**2).sum(1)[None] - 2 * centres @ rows.T) # + |centre|², the same for all rows
+    D = np.empty((len(centres), len(rows)))
+    for start in range(0, len(rows), 512): # as many rows as stay in the processor's cache
+        some = rows[start:start+512].astype(np.float64)
+        for i, centre in enumerate(centres):
+            gap = some - centre
+            D[i, start:start+512] = np.einsum("ij,ij->i", gap, gap)
     taken = []
     for d in D:
         d[taken] = np.inf

@@ -7,7 +7,7 @@ import pytest
 from worlds import clustered
 
 from anchoral import cli
-from anchoral.data import Task, fetch_package, initial_set, load_task, sha256
+from anchoral.data import Task, cache_dir, fetch_package, initial_set, load_task, sha256
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
@@ -128,7 +128,7 @@ def test_loop_needs_the_whole_pool():
 
 def test_damaged_download(tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
-    path = tmp_path/"packages/thing-1.0/texts.tab"
+    path = cache_dir()/"packages/thing-1.0/texts.tab"
     path.parent.mkdir(parents=True)
     path.write_text("not the texts")
     with pytest.raises(OSError, match="is not the file we know.*delete it and fetch it again"):

@@ -20,7 +20,7 @@ setup(
     author=cfg["author"],
     license=cfg["license"],
     keywords=cfg["keywords"].split(", "),
-    packages=["anchoral", "anchoral.static"],
+    packages=["anchoral", "anchoral.static", "anchoral.study"],
     package_data={"anchoral.static": ["*"]},
     install_requires=cfg["requirements"].split(),
     extras_require=extras,

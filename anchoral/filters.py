@@ -4,17 +4,18 @@
 
 # %% auto #0
 __all__ = ['FILTERS', 'Subpool', 'no_op', 'randsub', 'select_anchors', 'retrieve', 'average', 'cut', 'nearest_anchor', 'anchoral',
-           'no_anchoring', 'seals', 'filter_params', 'make_filter']
+           'no_anchoring', 'seals', 'filter_params', 'check_param', 'make_filter', 'check_fits']
 
 # %% ../nbs/04_filters.ipynb #23655bf9
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from .anchors import ANCHORS, State
-from .data import lookup
+from .data import lookup, require
 
 # %% ../nbs/04_filters.ipynb #e31aea90
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,16 @@ def select_anchors(
     gamma_min="kmeans++",   # Selection for the minority classes, $\Gamma_{min}$
 ) -> np.ndarray:
     "Ids of the anchors $\\mathcal{A}_t$, class by class."
-    pick = [ANCHORS[gamma_min if c in state.minority else gamma_maj] for c in range(state.n_classes)]
-    return np.concatenate([pick[c](state.labelled(c), n_anchors, state, rng) for c in range(state.n_classes)])
+    picked = []
+    for c in range(state.n_classes):
+        name = gamma_min if c in state.minority else gamma_maj
+        told = state.labelled(c)
+        ids = lookup(name, ANCHORS, "anchor selection")(told, n_anchors, state, rng)
+        require(np.isin(ids, told).all() and len(np.unique(ids)) == len(ids),
+                f"anchor selection {name!r} returned {np.asarray(ids)[:5].tolist()} for class {c}: "
+                "it must return some of the ids it is given, each once.")
+        picked.append(ids)
+    return np.concatenate(picked)
 
 # %% ../nbs/04_filters.ipynb #3b3b91cd
 def retrieve(
@@ -55,7 +64,8 @@ def retrieve(
     n_neighbours:int, # Neighbours per anchor, $K$
 ):
     "Parallel arrays `(ids, sims, by)`: what each anchor retrieved."
-    ids, sims = state.index.neighbours(anchors, n_neighbours, state.excluded)
+    k = min(n_neighbours, len(state.index)) # an index makes room for all k
+    ids, sims = state.index.neighbours(anchors, k, state.excluded)
     by = np.broadcast_to(anchors[:, None], ids.shape)
     return ids[ids >= 0], sims[ids >= 0], by[ids >= 0]
 
@@ -114,7 +124,7 @@ def seals(state:State, rng,
     done, reached, told = state.memo.get(key) or (0, np.zeros(n, bool), np.zeros(n, bool))
     for batch in state.history[done:]:
         told[batch] = True
-        ids, _ = state.index.neighbours(batch, n_neighbours, told)
+        ids, _ = state.index.neighbours(batch, min(n_neighbours, n), told)
         reached[ids[ids >= 0]] = True
     state.memo[key] = len(state.history), reached, told
     return Subpool(np.flatnonzero(reached & ~state.excluded))
@@ -125,18 +135,57 @@ FILTERS = {"anchoral": anchoral, "seals": seals, "randsub": randsub, "no-anchori
 # %% ../nbs/04_filters.ipynb #3faa45f5
 def filter_params(name:str) -> dict:
     "Parameters of a filter and their defaults."
-    return {p.name: p.default for p in list(inspect.signature(lookup(name, FILTERS, "filter")).parameters.values())[2:]}
+    parameters = list(inspect.signature(lookup(name, FILTERS, "filter")).parameters.values())[2:]
+    return {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+def check_param(
+    owner:str, # Whose parameter it is, for the message
+    name:str,
+    value,
+    default,   # Its default, which says what kind of value it takes
+):
+    "Raise a `ValueError` unless `value` is of the kind of `default`, and possible."
+    what = f"{name} of {owner} must be"
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    number = whole or isinstance(value, (float, np.floating))
+    if name.startswith("gamma"):
+        require(isinstance(value, str), f"{what} the name of an anchor selection, got {value!r}")
+        lookup(value, ANCHORS, "anchor selection")
+    elif isinstance(default, bool):
+        require(isinstance(value, (bool, np.bool_)), f"{what} True or False, got {value!r}")
+    elif isinstance(default, int):
+        least = min(1, default)
+        require(whole and value >= least, f"{what} a whole number of at least {least}, got {value!r}")
+    elif isinstance(default, float):
+        require(number and np.isfinite(value), f"{what} a number, got {value!r}")
+    elif isinstance(default, str):
+        require(isinstance(value, str), f"{what} a word, got {value!r}")
 
 def make_filter(
     name:str,  # A key of `FILTERS`
     **params,  # Its parameters
-):
+) -> Callable:
     """`filter(state, rng)` with its parameters set.
     Raises `ValueError` for an unknown name or a value that makes no sense."""
     filter, valid = lookup(name, FILTERS, "filter"), filter_params(name)
-    for p, v in params.items():
+    for p, value in params.items():
         default = lookup(p, valid, f"parameter of filter {name!r}:")
-        if p.startswith("gamma"): lookup(v, ANCHORS, "anchor selection")
-        elif isinstance(default, int) and (isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1):
-            raise ValueError(f"{p} of filter {name!r} must be a whole number of at least 1, got {v!r}")
+        check_param(f"filter {name!r}", p, value, default)
+    left = [p for p, default in valid.items() if default is inspect.Parameter.empty and p not in params]
+    require(not left, f"filter {name!r} needs a value for {', '.join(left)}")
     return partial(filter, **params)
+
+def check_fits(
+    filter:Callable, # `filter(state, rng)`, made by `make_filter` or not
+    index,           # What it will search
+):
+    "Raise a `ValueError` for a filter that would fail later on: impossible parameters, or vectors that are not there."
+    names = {own: name for name, own in FILTERS.items()}
+    own, params = getattr(filter, "func", filter), getattr(filter, "keywords", {})
+    if own not in names: return
+    make_filter(names[own], **params)
+    chosen = filter_params(names[own]) | params
+    by_vectors = [p for p, value in chosen.items() if p.startswith("gamma") and value == "kmeans++"]
+    require(not by_vectors or hasattr(index, "vectors"),
+            f"filter {names[own]!r} chooses anchors by k-means++, and this {type(index).__name__} has no vectors: "
+            "give it a `vectors` array, or set gamma_maj and gamma_min to 'uniform'")

@@ -31,10 +31,10 @@ log = logging.getLogger("anchoral")
 def check_classes(n_classes, minority=()) -> tuple:
     "The minority classes as a tuple of integers, once both parameters are possible."
     require(int(n_classes) == n_classes and n_classes >= 2,
-          f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
+            f"n_classes={n_classes!r}: a classifier needs at least 2 classes.")
     for c in minority:
         require(c in range(n_classes),
-              f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 to {n_classes - 1}.")
+                f"minority={tuple(minority)}: {c!r} is not a class; classes are 0 to {n_classes - 1}.")
     return tuple(int(c) for c in minority)
 
 # %% ../nbs/06_learners.ipynb #4d6a00c7
@@ -48,7 +48,7 @@ def check_labels(x, y, n_classes) -> np.ndarray:
     "The labels as int64, once there is something to learn from."
     y = np.asarray(y)
     require(y.ndim == 1 and len(x) == len(y),
-          f"{len(x)} rows of x and labels of shape {y.shape}: fit takes one label per row.")
+            f"{len(x)} rows of x and labels of shape {y.shape}: fit takes one label per row.")
     require(len(y) > 0, "the labelled set is empty: label at least one instance of two classes before fit.")
     require(y.dtype.kind in "iu", f"labels of type {y.dtype}: fit takes integers from 0 to {n_classes - 1}.")
     wrong = y[(y < 0) | (y >= n_classes)]
@@ -93,7 +93,7 @@ def writing(
     folder = Path(folder)
     there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     require(not there or (folder / "learner.json").is_file(),
-          f"{folder} exists and is not a saved learner: choose another folder.")
+            f"{folder} exists and is not a saved learner: choose another folder.")
     with atomic(folder) as new:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
@@ -119,7 +119,7 @@ def reading(
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / 'learner.json'} is damaged: {again}") from None
     require(name in (None, kind),
-          f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it with `load_learner`.")
+            f"{folder} holds a learner of kind {kind!r}, not {name!r}: read it with `load_learner`.")
     for f, digest in files.items():
         require((folder / f).is_file(), f"{folder / f} is missing: {again}")
         require(sha256(folder / f) == digest, f"{folder / f} is damaged (its digest has changed): {again}")
@@ -163,7 +163,7 @@ def outputs(self:Head, x, ids=None) -> Outputs:
     "Probabilities and hidden rows (the embeddings themselves) of `x`."
     require(self.W is not None, "this Head has not been trained: call fit first.")
     require(np.ndim(x) == 2 and np.shape(x)[1] == self.W.shape[1],
-          f"x of shape {np.shape(x)}: this Head was trained on rows of {self.W.shape[1]} numbers.")
+            f"x of shape {np.shape(x)}: this Head was trained on rows of {self.W.shape[1]} numbers.")
     W, bias = self.W, self.bias  # a later fit makes new arrays, so these outputs stay those of this fit
     def compute(hidden):
         h = np.asarray(x, np.float32)
@@ -220,7 +220,7 @@ def check_model(model) -> str:
     if folder.is_dir() and model not in MODELS:
         for f in ("config.json", "model.safetensors"):
             require((folder / f).is_file(),
-                  f"model={model!r}: this folder has no {f} (weights are read from safetensors only).")
+                    f"model={model!r}: this folder has no {f} (weights are read from safetensors only).")
     if model in MODELS or folder.is_dir() or re.fullmatch(r"\w[\w.-]*/[\w.-]+", model): return model
     require("/" not in model and "\\" not in model, f"model={model!r}: there is no such folder.")
     try: lookup(model, MODELS, "model")
@@ -269,8 +269,8 @@ def tokenize(
 ) -> Tokens:
     "Token ids of `texts`, cut to `max_tokens`, never empty."
     require(max_tokens > tokenizer.num_special_tokens_to_add(),
-          f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own "
-          "and needs room for one more.")
+            f"max_tokens={max_tokens}: this tokeniser adds {tokenizer.num_special_tokens_to_add()} of its own "
+            "and needs room for one more.")
     rows, texts = [], list(texts)
     for i, t in enumerate(texts): require(isinstance(t, str), f"text {i} is {t!r}: texts are strings.")
     for i in range(0, len(texts), 10_000):
@@ -438,8 +438,8 @@ def last_linear(net) -> tuple: # Parent module, attribute name, layer
     name, layer = [(n, m) for n, m in net.named_modules() if isinstance(m, torch.nn.Linear)][-1]
     parent, _, leaf = name.rpartition(".")
     require(layer.out_features == net.config.num_labels,
-          f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows "
-          f"({name} has {layer.out_features}).")
+            f"{type(net).__name__} does not end in a linear layer of {net.config.num_labels} rows "
+            f"({name} has {layer.out_features}).")
     return net.get_submodule(parent), leaf, layer
 
 @contextmanager

@@ -4,25 +4,27 @@
 
 # %% auto #0
 __all__ = ['log', 'VARIANTS', 'FILTERED', 'OFFLINE', 'TABLE3', 'ALL', 'CUT', 'THREE', 'PAPER', 'TRIED', 'TUNED', 'CHECKED', 'FEW',
-           'OPEN', 'PAPER_SIZED', 'WORDNET_MODEL', 'WORDNET', 'WORDNET_HEAD', 'WORDNET_ABLATION', 'PROFILES', 'QUEUES',
-           'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'independent_seeds', 'block', 'paper_sized',
-           'all_settings', 'cells', 'cost', 'is_done', 'run_notebook', 'papermill', 'run_cell', 'Summary', 'warm',
-           'draws', 'groups', 'jobs', 'run_profile', 'drawn', 'agreement', 'differs', 'compare', 'verify', 'gpus',
-           'local_workers', 'free_port', 'connected', 'run_there', 'watch', 'run_on_cluster']
+           'OPEN', 'PAPER_SIZED', 'WORDNET_MODEL', 'WORDNET', 'WORDNET_HEAD', 'WORDNET_ABLATION', 'PROFILES', 'KERNEL',
+           'EXECUTE', 'QUEUES', 'Profile', 'variants', 'crossed', 'head_seeds', 'tuned_seeds', 'independent_seeds',
+           'block', 'paper_sized', 'all_settings', 'cells', 'cost', 'is_done', 'run_notebook', 'check_kernel',
+           'papermill', 'run_cell', 'Summary', 'warm', 'draws', 'groups', 'jobs', 'check_workers', 'run_profile',
+           'drawn', 'agreement', 'differs', 'compare', 'verify', 'gpus', 'local_workers', 'free_port', 'connected',
+           'run_there', 'watch', 'run_on_cluster']
 
 # %% ../nbs/11_grid.ipynb #6b2f55a9
 import json, logging, os, re, shutil, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
-from .data import digest, lookup, repo_root
-from .results import (Config, collect_ids, make_config, prepare, provenance, read_rounds, results_dir, run,
-                              run_id, variant_of)
+from .data import digest, lookup, repo_root, require
+from .results import (Config, collect_ids, load_about, load_ids, make_config, prepare, provenance, read_config,
+                              read_rounds, run, run_id, session_of, variant_of)
 
 log = logging.getLogger("anchoral")
 
@@ -229,9 +231,12 @@ def cost(profile:Profile) -> str:
 # %% ../nbs/11_grid.ipynb #b82bd1a8
 def is_done(config:Config, runs) -> bool:
     "Whether the run folder of a configuration is complete; a damaged one is not, and its own cell will say so."
-    try: rounds = read_rounds(Path(runs)/run_id(config))
-    except ValueError: return False
-    return bool(rounds and rounds[-1]["end"])
+    folder = Path(runs)/run_id(config)
+    try:
+        rounds = read_rounds(folder)
+        return bool(rounds and rounds[-1]["end"] and read_config(folder) == asdict(config))
+    except (ValueError, OSError):
+        return False
 
 # %% ../nbs/11_grid.ipynb #1baa41a7
 def run_notebook() -> Path:
@@ -240,30 +245,79 @@ def run_notebook() -> Path:
     raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, "
                             "a wheel does not hold the notebooks")
 
+# %% ../nbs/11_grid.ipynb #dc209d43
+def _notebook_env(threads=1):
+    "The environment variables of a process that executes notebooks."
+    own = dict(OMP_NUM_THREADS=str(threads), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
+               JUPYTER_PREFER_ENV_PATH="1")
+    quiet = dict(GRPC_VERBOSITY="NONE", PYDEVD_DISABLE_FILE_VALIDATION="1") # unless you asked for more
+    return quiet | os.environ | own
+
+KERNEL = """
+import json
+from jupyter_client.kernelspec import KernelSpecManager
+spec = KernelSpecManager().get_kernel_spec("python3")
+print(json.dumps([spec.argv[0], spec.resource_dir]))
+"""
+
+@lru_cache(maxsize=1)
+def check_kernel():
+    "A `RuntimeError` unless notebooks would run in this environment."
+    found = subprocess.run([sys.executable, "-c", KERNEL], env=_notebook_env(), capture_output=True, text=True)
+    if found.returncode:
+        last = (found.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"notebooks cannot run in {sys.prefix} ({last}): pip install ipykernel papermill")
+    program, where = json.loads(found.stdout.splitlines()[-1])
+    if program in ("python", "python3", f"python3.{sys.version_info.minor}"):
+        return # Jupyter puts its own Python there
+    path = shutil.which(program)
+    if not path or not os.path.samefile(Path(path).parent, Path(sys.executable).parent):
+        raise RuntimeError(f"notebooks would run with {program} and not with {sys.executable}: the kernel python3 in "
+                           f"{where} comes first. Rename that folder, unset JUPYTER_PATH, or in this environment run "
+                           "`python -m ipykernel install --sys-prefix`")
+
+# %% ../nbs/11_grid.ipynb #a411b8f1
+EXECUTE = """
+import json, sys
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+notebook, out, params, folder = sys.argv[1:]
+try:
+    papermill.execute_notebook(notebook, out, json.loads(params), progress_bar=False, cwd=folder)
+except PapermillExecutionError as e:
+    cause = " ".join(str(e.evalue).split())
+    sys.exit(f"FAILED: cell [{e.exec_count}]: {e.ename}: {cause}")
+except DeadKernelError:
+    sys.exit("FAILED: the kernel died, as it does when memory runs out; fewer workers need less")
+"""
+
 def papermill(
     notebook,         # What to execute
     out,              # Where the executed copy goes
     params:dict,      # Values for its `parameters` cell
     threads:int=1,    # For linear algebra
 ) -> str:
-    "Execute a notebook in a process of its own; returns the error's last line, empty when it went well."
+    "Execute a notebook in a process of its own; returns what failed in one line, empty when it went well."
+    check_kernel()
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    env = os.environ | dict(OMP_NUM_THREADS=str(threads), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false")
-    code = ("import json, sys, papermill; "
-            "papermill.execute_notebook(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), "
-            "progress_bar=False, cwd=sys.argv[4])")
-    cmd = [sys.executable, "-c", code, str(notebook), str(out), json.dumps(params), str(Path(notebook).parent)]
-    done = subprocess.run(cmd, env=env, capture_output=True, text=True)
-    lines = [l for l in done.stderr.strip().splitlines() if l.strip()]
-    return "" if done.returncode == 0 else (lines[-1] if lines else f"exit code {done.returncode}")
+    cmd = [sys.executable, "-c", EXECUTE, str(notebook), str(out), json.dumps(params), str(Path(notebook).parent)]
+    done = subprocess.run(cmd, env=_notebook_env(threads), capture_output=True, text=True)
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+    failed = [line.removeprefix("FAILED: ") for line in lines if line.startswith("FAILED: ")]
+    return failed[0] if failed else lines[-1]
 
 # %% ../nbs/11_grid.ipynb #8f4e24bb
 def run_cell(configs, name:str, runs, threads:int=1) -> str:
-    "Run what is left of a cell; the executed notebook stays beside the runs."
-    import dataclasses
+    """Run what is left of a cell; the executed notebook stays beside the runs.
+    Returns which run failed and why, empty when all went well."""
     runs = Path(runs).resolve()
-    return papermill(run_notebook(), runs/f"{name}.ipynb",
-                     dict(configs=[dataclasses.asdict(c) for c in configs], runs=str(runs)), threads)
+    error = papermill(run_notebook(), runs/f"{name}.ipynb",
+                      dict(configs=[asdict(c) for c in configs], runs=str(runs)), threads)
+    failed = next((c for c in configs if not is_done(c, runs)), None) # they run in this order
+    return f"run {run_id(failed)}, data seed {failed.data_seed}, {error}" if error and failed else error
 
 # %% ../nbs/11_grid.ipynb #75666688
 @dataclass(frozen=True)
@@ -278,9 +332,11 @@ class Summary:
 
 def warm(todo:dict):
     "Fetch, encode and index what the cells need, once for all of them; what cannot be had fails in its own cells."
-    import dataclasses
     fields = "task encoder tokens head_encoder learner model model_tokens layers index".split()
-    distinct = {tuple(getattr(configs[0], f) for f in fields): configs[0] for configs in todo.values()}
+    distinct = {}
+    for configs in todo.values():
+        for c in configs:
+            distinct.setdefault(tuple(getattr(c, f) for f in fields), c)
     for c in distinct.values():
         try: prepare(c)
         except Exception as e: log.warning("%s with %s: %s", c.task, c.encoder, e)
@@ -290,7 +346,11 @@ def draws(profile:Profile) -> dict:
     "Name -> the runs of one task and one draw, in random order; blocks of a task in the order of the profile."
     out = {}
     for block_number, (task, block) in enumerate(groupby(cells(profile).values(), key=lambda runs: runs[0].task), 1):
-        for number, runs in enumerate(zip(*block, strict=True)):
+        block = list(block)
+        seeds = {tuple(c.data_seed for c in runs) for runs in block}
+        require(len(seeds) == 1, f"the settings of {task!r} have different seeds, and a profile that is handed out "
+                                 "draw by draw needs one set; leave seeds= out of its settings, or by_draw")
+        for number, runs in enumerate(zip(*block)):
             name = f"{block_number}-{task}-draw-{number}"
             out[name] = sorted(runs, key=lambda c: digest(name, run_id(c)))
     return out
@@ -310,6 +370,10 @@ def jobs(
     return {name: todo for name, configs in groups(profile).items() if (todo := left(configs))}
 
 # %% ../nbs/11_grid.ipynb #02525724
+def check_workers(workers):
+    "A `ValueError` unless this many processes can work."
+    require(workers >= 1, f"workers must be at least 1, got {workers}")
+
 def run_profile(
     profile:Profile,
     runs,               # Folder of the run folders
@@ -318,10 +382,12 @@ def run_profile(
     saved=(),           # Names of runs that need not be done, because results/ has them
 ) -> Summary:
     "Run everything of a profile that is not done."
-    if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
+    check_workers(workers)
     todo = jobs(profile, runs, saved)
     skipped = [n for n in groups(profile) if n not in todo]
-    if todo: warm(todo)
+    if todo:
+        check_kernel()
+        warm(todo)
     ran, failed = [], {}
     pool, start = ThreadPoolExecutor(workers), time.time()
     try:
@@ -337,6 +403,7 @@ def run_profile(
 # %% ../nbs/11_grid.ipynb #7467d894
 def drawn(names, n:int, word:str) -> list:
     "`n` of the names; which ones depends on `word`, such as a commit's hash."
+    require(n >= 1, f"at least 1 must be drawn, got {n}: nothing would be run or compared")
     return sorted(names, key=lambda name: digest(word, name))[:n]
 
 def agreement(
@@ -344,6 +411,10 @@ def agreement(
     again, # The same of the repetition
 ) -> pd.DataFrame:
     "Per run of the repetition: the batches that agree, of how many, and the first iteration that differs (−2: none)."
+    unknown = set(again.run.astype(str)) - set(ids.run.astype(str))
+    require(len(again), "nothing to compare: the repetition has no runs")
+    require(not unknown, f"{len(unknown)} runs are not among the saved ones, the first {min(unknown, default='')}; "
+                         "compare only runs that are saved")
     def batches(df): return df.astype({"run": str}).groupby(["run", "iteration"]).id.agg(frozenset)
     a, b = batches(ids), batches(again)
     repeated = a.index.get_level_values("run").isin(set(again.run.astype(str)))
@@ -360,10 +431,16 @@ def differs(
     runs,        # Names of the runs in question; only their embeddings are looked at
 ) -> list:
     "In what this machine differs from the one that made saved runs: in nothing, or in what may change a last bit."
-    about = json.loads((results_dir()/f"{profile}.json").read_text())
+    about = load_about(profile)
+    require(len(runs), "no runs are in question, so no machine can be compared")
+    for r in runs:
+        lookup(r, about["configs"], f"saved run of {profile}")
     now = provenance(profile, "", {r: about["configs"][r] for r in runs})
-    vectors = [] if now["vectors"].items() <= about["vectors"].items() else ["vectors"]
-    return [f for f in ("cpu", "packages") if now[f] != about[f]] + vectors
+    sessions = [session_of(about, r) for r in runs] # not all runs need be made on one machine
+    out = [f for f in ("cpu", "packages") if any(now[f] != made[f] for made in sessions)]
+    own = {r: "{task}, {encoder}, {tokens} tokens".format_map(about["configs"][r]) for r in runs}
+    same = all(now["vectors"][own[r]] == made["vectors"].get(own[r]) for r, made in zip(runs, sessions))
+    return out if same else [*out, "vectors"]
 
 # %% ../nbs/11_grid.ipynb #3a9d9cc1
 def compare(
@@ -371,10 +448,18 @@ def compare(
     runs,        # Where the run folders of the repetition are
     todo=None,   # Only these cells; default: all of the profile
 ) -> pd.DataFrame:
-    "Per finished run below `runs`: do its labelled ids agree with the saved ones?"
+    """Per run that is finished below `runs` and saved: do its labelled ids agree with the saved ones?
+    `ValueError` where there is no such run, as an empty comparison shows nothing."""
     todo = todo or cells(lookup(profile, PROFILES, "profile"))
-    cell = {run_id(c): name for name, configs in todo.items() for c in configs if is_done(c, runs)}
-    out = agreement(pd.read_parquet(results_dir()/f"{profile}-ids.parquet"), collect_ids(runs, set(cell)))
+    saved = load_ids(profile)
+    have = set(saved.run)
+    cell = {run_id(c): name for name, configs in todo.items() for c in configs
+            if run_id(c) in have and is_done(c, runs)}
+    require(Path(runs).is_dir(), f"nothing to compare: there is no folder {runs}; "
+                                 f"`anchoral run --profile {profile}` makes one")
+    require(cell, f"nothing to compare: {runs} has no finished run that is saved of profile {profile!r}; "
+                  f"make some with `anchoral run --profile {profile}`")
+    out = agreement(saved, collect_ids(runs, set(cell)))
     out = out.assign(cell=out.run.map(cell))[["cell", "run", "agree", "of", "differs_at"]]
     return out.sort_values(["cell", "run"]).reset_index(drop=True)
 
@@ -391,10 +476,14 @@ def verify(
     Raises `ValueError` for a folder that is not empty, `RuntimeError` where a cell fails."""
     if Path(runs).is_dir() and any(Path(runs).iterdir()):
         raise ValueError(f"{runs} is not empty, and runs that are there would not be made again; give another folder")
+    check_workers(workers)
     every = cells(lookup(profile, PROFILES, "profile"))
-    have = set(pd.read_parquet(results_dir()/f"{profile}-ids.parquet").run) # not all of a profile need be there yet
-    whole = [name for name, configs in every.items() if have.issuperset(map(run_id, configs))]
-    todo = {name: every[name] for name in drawn(of or whole, n, word)}
+    have = set(load_ids(profile).run) # not all of a profile need be there yet
+    whole = {name: configs for name, configs in every.items() if have.issuperset(map(run_id, configs))}
+    require(whole, f"nothing to verify: of no cell of {profile!r} all runs are saved; "
+                   f"make them with `anchoral run --profile {profile}`")
+    todo = {name: lookup(name, whole, f"saved cell of {profile}") for name in drawn(of or whole, n, word)}
+    check_kernel()
     warm(todo)
     with ThreadPoolExecutor(workers) as pool:
         errors = list(pool.map(lambda kv: run_cell(kv[1], kv[0], runs), todo.items()))
@@ -412,6 +501,7 @@ def gpus() -> list:
 
 def local_workers(n:int) -> dict:
     "Dask's description of `n` single-threaded worker processes of this machine."
+    check_workers(n)
     from distributed import Nanny
     cards = gpus()
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
@@ -488,6 +578,25 @@ def watch(client, jobs:dict):
         else: yield c, error
 
 # %% ../nbs/11_grid.ipynb #251645c4
+def _in_words(error):
+    "An error of a worker in one line."
+    from distributed.scheduler import KilledWorker
+    if isinstance(error, KilledWorker):
+        return ("its workers died, one after another, as they do when memory runs out or a job ends; "
+                "the same command resumes it, with fewer workers if memory was short")
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+def _warm_there(client, todo):
+    "`warm` on a worker, where a GPU may be; a `RuntimeError` in one line where the workers die of it."
+    from distributed.scheduler import KilledWorker
+    error = client.submit(warm, todo, pure=False).exception()
+    if isinstance(error, KilledWorker):
+        tasks = ", ".join(dict.fromkeys(configs[0].task for configs in todo.values()))
+        raise RuntimeError(f"fetching, encoding and indexing {tasks} killed {error.allowed_failures + 1} workers, one "
+                           "after another, as when memory runs out; give workers more of it, or run without --cluster")
+    if error:
+        raise error
+
 def run_on_cluster(
     profile:Profile,
     runs,             # Folder of the run folders, which all workers can write to
@@ -497,16 +606,16 @@ def run_on_cluster(
     saved=(),         # Names of runs that need not be done, because results/ has them
 ) -> Summary:
     "Run everything of a profile that is not done, each run a task of a Dask cluster."
-    if workers < 1: raise ValueError(f"workers must be at least 1, got {workers}")
+    check_workers(workers)
     runs, failed, start = Path(runs).resolve(), {}, time.time()
     todo = jobs(profile, runs, saved)
     of = {c: name for name, configs in todo.items() for c in configs}
     if todo:
         with connected(cluster, workers) as client:
             say(f"dashboard: {client.dashboard_link}")
-            client.submit(warm, todo, pure=False).result() # where a GPU may be
+            _warm_there(client, todo)
             for i, (c, error) in enumerate(watch(client, {c: runs/run_id(c) for c in of}), 1):
-                if error: failed.setdefault(of[c], f"{type(error).__name__}: {error}")
+                if error: failed.setdefault(of[c], f"run {run_id(c)}, data seed {c.data_seed}, {_in_words(error)}")
                 say(f"[{i}/{len(of)}] {of[c]}, data seed {c.data_seed}: "
                     f"{'failed' if error else 'done'} ({time.time()-start:.0f} s)")
     return Summary(sorted(set(todo) - set(failed)), [n for n in groups(profile) if n not in todo], failed)

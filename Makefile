@@ -13,6 +13,9 @@ $(error VENV must be one word, because make has targets in it; got '$(VENV)')
 endif
 export PATH := $(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY = 1
+# Of nbconvert, of the kernels it starts (40: errors), and of gRPC under milvus-lite, only what needs somebody is shown.
+QUIET := --log-level=ERROR --ExecutePreprocessor.extra_arguments=--log-level=40
+export GRPC_VERBOSITY = NONE
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
 .PHONY: benchmark benchmark-million help env reproduce figures notebooks readme site browser test hooks clean
@@ -54,13 +57,13 @@ figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) 
 	@touch "$@"
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert --log-level=ERROR --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
 	"$(BIN)/nbdev-clean"
 
 benchmark benchmark-million: env
 	mkdir -p "$(ALL_RUNS)"
 	cd nbs/benchmarks && TQDM_DISABLE=1 OMP_NUM_THREADS=1 "$(BIN)/papermill" --no-progress-bar measure.ipynb "$(ALL_RUNS)/$@.ipynb" -p out ../../results -p scale $(if $(findstring million,$@),million,full)
-	cd nbs && TQDM_DISABLE=1 "$(BIN)/jupyter" nbconvert --log-level=ERROR --to notebook --execute --inplace benchmarks/speed.ipynb
+	cd nbs && TQDM_DISABLE=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace benchmarks/speed.ipynb
 	"$(BIN)/nbdev-clean"
 
 readme: env

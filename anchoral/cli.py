@@ -184,6 +184,7 @@ def check_name(
     require(not taken or replace or add, f"{results_dir()} holds results called {name!r}; "
                                          "choose another --name, or add --replace, or --add to keep them")
 
+# %% ../nbs/14_cli.ipynb #f663367e
 @command(
     arg("--profile", help="a profile's runs"),
     arg("--runs", default="runs", help="where run folders are"),
@@ -507,6 +508,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise ValueError(f"{message}; see {self.prog} --help")
 
+# %% ../nbs/14_cli.ipynb #64d30f85
 class Once(argparse.Action):
     "Store a value, and refuse a second one."
 

@@ -259,6 +259,7 @@ def _comments(text):
     lines = str(text).splitlines() or [""]
     return ["% " + "".join(c if c.isprintable() else " " for c in line) for line in lines]
 
+# %% ../nbs/10_tables.ipynb #c1b7b725
 def _heads(df):
     "Column titles as pairs (group, name), and the groups as runs of (group, first, last)."
     pairs, runs = [c if isinstance(c, tuple) else ("", c) for c in df], []

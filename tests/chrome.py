@@ -7,6 +7,7 @@ import pytest
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
+WAIT = 600_000  # ms. Only a page that hangs waits so long; one on a machine under load is slow and right.
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def page(width=1200, height=900):
         browser = p.chromium.launch(executable_path=chromium, args=FLAGS)
         try:
             tab = browser.new_page(viewport=dict(width=width, height=height))
-            tab.set_default_timeout(30_000)
+            tab.set_default_timeout(WAIT)
             wrong = []
             tab.on("pageerror", lambda e: wrong.append(f"error: {e}"))
             tab.on("requestfailed", lambda r: wrong.append(f"failed: {r.url}"))

@@ -106,7 +106,7 @@ class TestWidget:
 
     def test_says_when_the_kernel_is_gone(self, tab):
         tab.get_by_role("button", name="rare").click()
-        tab.get_by_text("No answer from the kernel").wait_for(timeout=8000)
+        tab.get_by_text("No answer from the kernel").wait_for()
 
 
 NOTEBOOK = """
@@ -182,20 +182,18 @@ def run_notebook(tab, url, name):
 def open_annotator(tab, url):
     run_notebook(tab, url, "annotate")
     annotator = tab.get_by_role("group", name="Annotator")
-    annotator.wait_for(timeout=60_000)
+    annotator.wait_for()
     return annotator
 
 
 def give(tab, annotator, how):
-    "One answer, by a click or a key, and the seconds until the next text is there."
+    "One answer, by a click or a key; comes back when the next text is there."
     text = annotator.locator(".text").inner_text()
     label, before = ("outage" if "no power" in text else "other"), annotator.get_attribute("data-seq")
-    start = time.perf_counter()
     if how == "mouse": annotator.get_by_role("button", name=label, exact=True).click()
     else: tab.keyboard.press({"other": "1", "outage": "2"}[label])
     tab.wait_for_function(f"document.querySelector('.anchoral-annotate').dataset.heard > {before} && "
                           "document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
-    return time.perf_counter() - start
 
 
 def book(work):
@@ -213,9 +211,8 @@ def test_annotator_in_jupyterlab(lab):
     write_notebook(work/"annotate.ipynb", NOTEBOOK)
     with page() as (tab, wrong):
         annotator = open_annotator(tab, url)
-        took = [give(tab, annotator, how) for how in ["mouse"] * 5 + ["keyboard"] * 5]
-        # one may coincide with anything else the machine does
-        assert len(book(work)[0]) == 10 and sorted(took)[8] < 1, took
+        for how in ["mouse"] * 5 + ["keyboard"] * 5: give(tab, annotator, how)
+        assert len(book(work)[0]) == 10
         tab.keyboard.press("u")
         tab.wait_for_function("document.querySelector('.anchoral-annotate').textContent.includes('9 labelled')")
         shown, (labels, queue) = annotator.locator(".text").inner_text(), book(work)
@@ -229,7 +226,7 @@ def test_annotator_in_jupyterlab(lab):
             return (await asked.done).content.user_expressions.pid.data['text/plain']; }""")
         os.kill(int(pid), 9)
         tab.get_by_role("button", name="other", exact=True).first.click()
-        tab.get_by_text("No answer from the kernel").wait_for(timeout=15_000)
+        tab.get_by_text("No answer from the kernel").wait_for()
         urllib.request.urlopen(urllib.request.Request(f"{url}/api/kernels/{kernel}", method="DELETE"))
         annotator = open_annotator(tab, url)
         assert annotator.locator(".text").inner_text() == shown and "9 labelled" in annotator.inner_text()
@@ -254,7 +251,7 @@ def test_figure1_in_jupyterlab(lab):
     with page() as (tab, wrong):
         run_notebook(tab, url, "figure1")
         figure = tab.locator(".anchoral-figure1")
-        figure.wait_for(timeout=60_000)
+        figure.wait_for()
         assert "AnchorAL, iteration 0" in figure.inner_text() and figure.locator("svg.plane circle").count() > 2000
         slider = figure.locator("input[type=range]")
         slider.focus()

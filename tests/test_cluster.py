@@ -28,7 +28,7 @@ def start(*words, env=None):
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def until(what, seconds=90):
+def until(what, seconds=600):
     "What `what()` gives, once it gives something."
     end = time.time() + seconds
     while time.time() < end:
@@ -68,7 +68,7 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
         processes += [start("distributed.cli.dask_worker", where, "--host", "127.0.0.1", "--nthreads", "1",
                             "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)) for _ in "ab"]
         with Client(where) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=600)
             pids = client.run(os.getpid)
             assert sorted(pids.values()) == sorted(p.pid for p in processes[1:])
             thread = Thread(target=lambda: said.append(grid.run_on_cluster(TINY, runs, where, say=lambda line: None)))

@@ -287,7 +287,7 @@ def clone(tmp_path):
 
 def make(clone, *words, **env):
     return subprocess.run(["make", "--no-print-directory", *words], cwd=clone, capture_output=True, text=True,
-                          env=os.environ | env, timeout=None)
+                          env=os.environ | env)
 
 
 @pytest.mark.parametrize("target", MAKE)
@@ -407,3 +407,17 @@ def test_no_line_break_gets_out_of_latex(bad):
         assert bad.strip("\n") not in tex or bad.strip("\n") == ""
         rows = [line for line in tex.split("\n") if "textbackslash" in line]
         assert rows and all(line.endswith(r"\\") for line in rows) and not re.search(r"\n\s*\n", tex.rstrip("\n"))
+
+
+# quiet logs
+
+def test_a_notebook_that_goes_well_says_nothing(tmp_path):
+    "As `make notebooks` runs it: on the error stream there is nothing that needs nobody."
+    import nbformat
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")]), tmp_path/"a.ipynb")
+    quiet = re.search(r"^QUIET := (.+)$", (ROOT/"Makefile").read_text(), re.M)[1].split()
+    jupyter = str(Path(sys.executable).with_name("jupyter"))
+    done = subprocess.run([jupyter, "nbconvert", *quiet, "--to", "notebook", "--execute", "--inplace", "a.ipynb"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert nbformat.read(tmp_path/"a.ipynb", 4).cells[0].outputs[0]["data"]["text/plain"] == "2"

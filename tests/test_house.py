@@ -44,12 +44,23 @@ HEAVY = ["torch", "transformers", "sentence_transformers", "hnswlib", "sklearn"]
 
 @pytest.mark.parametrize("module", ["anchoral", "anchoral.cli", "anchoral.figures", "anchoral.grid"])
 def test_imports_are_light(module):
-    code = (f"import time; t = time.perf_counter(); import {module}; t = time.perf_counter() - t; import sys; "
-            f"print(t, *[m for m in {HEAVY} if m in sys.modules])")
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-            for _ in range(3)]
-    assert all(len(r) == 1 for r in runs), runs
-    if module == "anchoral": assert min(float(r[0]) for r in runs) < .5
+    avoided = [*HEAVY, "numpy", "pandas", "matplotlib"] if module == "anchoral" else HEAVY
+    code = f"import {module}, sys; print(*[m for m in {avoided} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_no_test_asserts_a_wall_clock_time():
+    "A machine under load is slow, not wrong. A clock may only end a wait that would otherwise never end."
+    for path in sorted((ROOT/"tests").glob("*.py")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if path == Path(__file__): continue
+            where = f"{path.name}, line {number}: {line.strip()}"
+            assert not re.search(r"perf_counter|monotonic|pytest\.mark\.timeout", line), where
+            if "time.time()" in line: assert re.search(r"\b(deadline|end)\b", line) or "time_ns" in line, where
+            waits = re.search(r"timeout=([\d_]+)", line)
+            if waits and "acquire" not in line:
+                assert int(waits[1]) >= 300, f"{where}: a guard against hanging, of five minutes or more"
 
 
 def test_help_teaches(capsys):

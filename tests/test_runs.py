@@ -43,7 +43,7 @@ def spawn(config, folder, before=""):
 def interrupt(process, folder, lines, sig):
     "Send `sig` as soon as the run folder has `lines` complete lines."
     path = Path(folder)/"rounds.jsonl"
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while process.poll() is None and time.time() < deadline:
         if path.exists() and path.read_bytes().count(b"\n") >= lines: break
         time.sleep(.002)

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,12 +21,10 @@ def site(tmp_path_factory):
     out = tmp_path_factory.mktemp("site")
     alone = ["unshare", "-rn"]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode: alone = []
-    start = time.perf_counter()
     done = subprocess.run([*alone, sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet",
                            "-f", "site/mkdocs.yml", "-d", str(out)], cwd=ROOT, capture_output=True, text=True,
                           env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONWARNINGS": "ignore"})
     assert done.returncode == 0, done.stderr[-3000:]
-    assert time.perf_counter() - start < 120
     return out
 
 

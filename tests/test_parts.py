@@ -1,18 +1,39 @@
 "The parts of the loop: what they refuse, at once and by name, and what stays exact when numbers get hard."
 import ast
 import importlib.util
+import inspect
 import json
+import os
 import shutil
+import subprocess
 import sys
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 
-from anchoral import learners
+from anchoral import learners, strategies
+from anchoral.anchors import ANCHORS, kmeans_plusplus
+from anchoral.contracts import clustered
 from anchoral.data import sha256
-from anchoral.learners import FineTune
-from anchoral.strategies import closest_distinct
+from anchoral.filters import FILTERS, Subpool, filter_params, make_filter
+from anchoral.index import ExactIndex
+from anchoral.learners import FineTune, Head, load_learner, softmax
+from anchoral.loop import ActiveLearner, simulate
+from anchoral.strategies import (
+    STRATEGIES,
+    Outputs,
+    badge,
+    closest_distinct,
+    gradient_embedding,
+    gradient_sq_dists,
+    make_strategy,
+    residual,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny  # noqa: E402
@@ -184,3 +205,377 @@ def test_a_model_in_the_hub_s_cache_is_used_without_the_hub(monkeypatch, tmp_pat
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(learners, "hub_answers", lambda: False)
     assert learners.load_options("a/b") == dict(revision="main", trust_remote_code=False, local_files_only=True)
+
+
+# ---------------------------------------------------------------- parts that cannot work are refused when put together
+
+def learner_of(n_classes=2, **more):
+    return Head(n_classes, minority=(1,), **more)
+
+
+def world(n=200, filter="anchoral", strategy="entropy", n_classes=2, minority=(1,), learner=None, x=None, **more):
+    "An `ActiveLearner` over clusters, and the true labels."
+    vectors, which = clustered(n)
+    filter = make_filter(filter) if isinstance(filter, str) else filter
+    strategy = make_strategy(strategy, (1,)) if isinstance(strategy, str) else strategy
+    al = ActiveLearner(ExactIndex(vectors), vectors if x is None else x(vectors), learner or learner_of(n_classes),
+                       filter, strategy, n_classes, minority, **more)
+    return al, which % n_classes
+
+
+def started(**parts):
+    "The same, with an initial set."
+    al, truth = world(**parts)
+    al.tell(np.arange(20), truth[:20])
+    return al, truth
+
+
+IMPOSSIBLE = {int: [0, -1, 2.5, "5", None, True, [5], float("nan")], str: ["no-such", 5, None, ["uniform"]]}
+CASES = []
+for name in FILTERS:
+    for param, default in filter_params(name).items():
+        CASES += [(name, param, wrong) for wrong in IMPOSSIBLE[type(default)]]
+
+
+@pytest.mark.parametrize("name, param, wrong", CASES)
+def test_an_impossible_parameter_of_a_filter_is_refused_when_it_is_made_or_put_together(name, param, wrong):
+    with pytest.raises(ValueError, match=f"{param}|anchor selection"): make_filter(name, **{param: wrong})
+    with pytest.raises(ValueError, match=f"{param}|anchor selection"):
+        world(filter=partial(FILTERS[name], **{param: wrong}))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_an_unknown_parameter_of_a_filter_is_refused_when_it_is_made_or_put_together(name):
+    with pytest.raises(ValueError, match="'n_neighbors'"): make_filter(name, n_neighbors=5)
+    with pytest.raises(ValueError, match="'n_neighbors'"): world(filter=partial(FILTERS[name], n_neighbors=5))
+
+
+def test_parameters_of_your_own_filter_are_checked_by_the_kind_of_their_default(monkeypatch):
+    def own(state, rng, needed, twice=False, share=.5, offset=0): return FILTERS["none"](state, rng)
+    monkeypatch.setitem(FILTERS, "own", own)
+    make_filter("own", needed=1, twice=True, share=1, offset=0)
+    for wrong in (dict(twice=1), dict(share=float("nan")), dict(share="half"), dict(offset=-1), {}):
+        with pytest.raises(ValueError, match=next(iter(wrong), "needed")):
+            make_filter("own", **(dict(needed=1) | wrong if wrong else {}))
+
+
+def test_every_strategy_is_made_for_a_task_with_rare_classes_and_refused_where_it_needs_them_and_has_none():
+    for name, strategy in STRATEGIES.items():
+        make_strategy(name, (1,))
+        if "minority" not in inspect.signature(strategy).parameters: make_strategy(name)
+    with pytest.raises(ValueError, match="most-probable.*minority"): make_strategy("most-probable")
+    for wrong in ((-1,), (1.5,), ("gold",), (True,)):
+        with pytest.raises(ValueError, match="minority"): make_strategy("most-probable", wrong)
+    for wrong in ((), (2,)):
+        strategy = partial(STRATEGIES["most-probable"], minority=wrong)
+        with pytest.raises(ValueError, match="minority"): world(strategy=strategy)
+
+
+def test_a_strategy_of_your_own_that_needs_more_is_refused_when_it_is_made(monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "own", lambda outputs, b, rng, temperature: outputs.ids[:b])
+    with pytest.raises(ValueError, match="needs a value for temperature"): make_strategy("own")
+
+
+class NoVectors:
+    "An index that answers, and keeps its vectors to itself."
+    def __init__(self, vectors): self._index = ExactIndex(vectors)
+    def __len__(self): return len(self._index)
+    def neighbours(self, *args): return self._index.neighbours(*args)
+
+
+def test_anchors_by_kmeans_are_refused_where_the_index_has_no_vectors():
+    vectors, _ = clustered(60)
+    for name in ("anchoral", "no-anchoring"):
+        with pytest.raises(ValueError, match="NoVectors has no vectors"):
+            ActiveLearner(NoVectors(vectors), vectors, learner_of(), make_filter(name), make_strategy("entropy"), 2)
+        apart = make_filter(name, gamma_maj="uniform", gamma_min="all")
+        al = ActiveLearner(NoVectors(vectors), vectors, learner_of(), apart, make_strategy("entropy"), 2)
+        al.tell(np.arange(6), np.arange(6) % 2)
+        assert len(al.ask(3)) == 3
+
+
+@pytest.mark.parametrize("wrong, says", [
+    (dict(n_classes=1, learner=Head(2)), "n_classes=1"),
+    (dict(minority=(2,)), "minority=.*2 is not a class"),
+    (dict(learner=Head(3)), "made for 3 classes"),
+    (dict(learner=object()), "no fit"),
+    (dict(filter=5), "cannot be called"),
+    (dict(strategy=["entropy"]), "cannot be called"),
+    (dict(x=lambda v: v.tolist()), "x is a list"),
+    (dict(x=pd.DataFrame), "x is a DataFrame"),
+    (dict(x=lambda v: scipy.sparse.csr_array(v)), "x is a csr_array"),
+    (dict(x=lambda v: v[:40]), "reads 40 instances")])
+def test_parts_that_do_not_fit_the_task_are_refused_when_put_together(wrong, says):
+    with pytest.raises(ValueError, match=says) as caught: world(**wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("returns", [lambda ids: ids[:1].repeat(2), lambda ids: ids + 1000, lambda ids: ids - 1000])
+def test_an_anchor_selection_that_returns_other_ids_is_refused_by_name(monkeypatch, returns):
+    monkeypatch.setitem(ANCHORS, "own", lambda ids, k, state, rng: returns(ids))
+    al, _ = started(filter=make_filter("anchoral", gamma_min="own"))
+    with pytest.raises(ValueError, match="anchor selection 'own'"): al.ask(3)
+
+
+@pytest.mark.parametrize("name", ["anchoral", "seals", "no-anchoring"])
+def test_neighbours_beyond_the_pool_cost_nothing(name):
+    whole, _ = started(filter=make_filter(name, n_neighbours=200))
+    beyond, _ = started(filter=make_filter(name, n_neighbours=10**9))
+    assert beyond.ask(9).tolist() == whole.ask(9).tolist()
+
+
+# ---------------------------------------------------------------- what parts of your own return
+
+def free(state): return np.flatnonzero(~state.excluded)
+
+
+def none_of(s): return np.full(len(free(s)), np.nan, np.float32)
+
+
+BAD_FILTERS = {
+    "no-subpool": lambda s, rng: free(s),
+    "minus-one": lambda s, rng: Subpool(np.r_[-1, free(s)]),
+    "repeated": lambda s, rng: Subpool(np.r_[free(s), free(s)[:1]]),
+    "labelled": lambda s, rng: Subpool(np.arange(9)),
+    "too-large": lambda s, rng: Subpool(np.r_[free(s), 10**6]),
+    "reals": lambda s, rng: Subpool(free(s) + .5),
+    "mask": lambda s, rng: Subpool(~s.excluded),
+    "a-list": lambda s, rng: Subpool(free(s).tolist()),
+    "nan-score": lambda s, rng: Subpool(free(s), none_of(s)),
+    "few-scores": lambda s, rng: Subpool(free(s), np.ones(2, np.float32)),
+    "no-anchor": lambda s, rng: Subpool(free(s), None, np.array([0]), np.full(len(free(s)), 1)),
+    "fails": lambda s, rng: 1 / 0,
+}
+BAD_STRATEGIES = {
+    "minus-one": lambda o, b, rng: np.r_[-1, o.ids[:b-1]],
+    "repeated": lambda o, b, rng: o.ids[:1].repeat(b),
+    "too-many": lambda o, b, rng: o.ids[:b+1],
+    "too-few": lambda o, b, rng: o.ids[:b-1],
+    "none": lambda o, b, rng: o.ids[:0],
+    "reals": lambda o, b, rng: o.ids[:b] + .5,
+    "nan": lambda o, b, rng: np.full(b, np.nan),
+    "positions": lambda o, b, rng: np.arange(b),
+    "a-list": lambda o, b, rng: o.ids[:b].tolist(),
+    "mask": lambda o, b, rng: np.ones(b, bool),
+    "nothing": lambda o, b, rng: None,
+    "table": lambda o, b, rng: o.ids[:b][None],
+}
+
+
+def kept(al):
+    "All that an `ActiveLearner` must still know after a failure."
+    s = al.state
+    return (s.labels.tolist(), s.excluded.tolist(), [h.tolist() for h in s.history], al.batch, list(al.answers),
+            al.subpool, al.scored, al.turn)
+
+
+@pytest.mark.parametrize("part, name", [*(("filter", n) for n in BAD_FILTERS),
+                                        *(("strategy", n) for n in BAD_STRATEGIES)])
+def test_a_part_that_returns_what_it_must_not_is_refused_by_name_and_nothing_changes(part, name):
+    broken = {"filter": BAD_FILTERS, "strategy": BAD_STRATEGIES}[part][name]
+    def mine(*args): return broken(*args)
+    al, truth = started(**({"strategy": "random"} | {part: mine}))
+    good = getattr(started(strategy="random")[0], part)
+    setattr(al, part, good)
+    al.tell(ids := al.ask(5), truth[ids])
+    before = kept(al)
+    setattr(al, part, mine)
+    error, says = (ZeroDivisionError, "division") if name == "fails" else (ValueError, f"{part} mine")
+    for _ in range(2):
+        with pytest.raises(error, match=says): al.ask(5)
+        assert kept(al) == before
+    setattr(al, part, good)
+    assert len(al.ask(5)) == 5
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p * np.nan, lambda p: p / 0, lambda p: p[:, :1], lambda p: p[1:]])
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_probabilities_that_are_no_numbers_are_refused_by_the_learner_s_name(spoil):
+    class Broken(Head):
+        def outputs(self, x, ids=None):
+            out = super().outputs(x, ids)
+            return Outputs.of(out.ids, spoil(out.probs), out.hidden)
+    al, truth = started(learner=Broken(2))
+    before = kept(al)
+    with pytest.raises(ValueError, match="learner Broken gave probabilities"): al.ask(5)
+    assert kept(al) == before
+    rounds = simulate(world(learner=Broken(2))[0], lambda ids: truth[ids], al.x, [np.arange(20)], 40, 5)
+    with pytest.raises(ValueError, match="learner Broken gave probabilities"): next(rounds)
+
+
+# ---------------------------------------------------------------- a class without a label
+
+def test_missing_classes_are_named_and_said_once_at_the_first_random_batch(caplog):
+    al, truth = world(n_classes=4, learner=Head(4), minority=(1, 3), examples=[7])
+    assert al.missing == (0, 1, 2, 3)
+    with caplog.at_level("WARNING"):
+        assert al.ask(5).tolist() == [7] and not caplog.records # an example of the user's: nothing is random yet
+        al.tell([7], [3])
+        for _ in range(2):
+            ids = al.ask(5)
+            al.tell(ids, np.zeros(len(ids), int))
+    assert al.missing == (1, 2) and al.subpool is None
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 1 and said[0].startswith("no label yet of classes 0, 1, 2: batches are random")
+    al.tell(np.flatnonzero(~al.state.excluded)[:2], [1, 2])
+    assert al.missing == () and len(al.ask(5)) == 5 and al.subpool is not None
+
+
+# ---------------------------------------------------------------- rows and columns
+
+@pytest.mark.parametrize("labels", [np.array([0, 1]), (0, 1), pd.Series([0, 1], index=[9, 4]),
+                                    np.array([0, 1], np.uint8)])
+def test_labels_may_be_any_row_of_whole_numbers(labels):
+    al, _ = world()
+    al.tell([3, 5], labels)
+    assert al.state.labels[[3, 5]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("labels, says", [
+    ([[0], [1]], r"shape \(2, 1\)"),
+    (pd.DataFrame([0, 1]), r"shape \(2, 1\)"),
+    ([[0], [1, 1]], "a list that NumPy"),
+    ([0], "2 ids but 1 labels"),
+    (None, "2 ids but 1"),
+    ({0: 1}, "2 ids but 1"),
+    (["a", "b"], "whole numbers in 0 to 1"),
+    ([0., 1.], "whole numbers"),
+    ([True, False], "whole numbers"),
+    ([0, None], "whole numbers")])
+def test_other_labels_are_refused_in_one_line_and_nothing_changes(labels, says):
+    al, _ = world()
+    before = kept(al)
+    with pytest.raises(ValueError, match=says) as caught: al.tell([3, 5], labels)
+    assert "\n" not in str(caught.value) and kept(al) == before
+
+
+X, Y = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.arange(12) % 2
+
+
+@pytest.mark.parametrize("kind", ["list", "frame", "float64", "tensor"])
+def test_a_head_takes_rows_in_any_form_that_numpy_reads(kind):
+    torch = pytest.importorskip("torch") if kind == "tensor" else None
+    x = dict(list=X.tolist, frame=lambda: pd.DataFrame(X), float64=lambda: X.astype(float),
+             tensor=lambda: torch.from_numpy(X))[kind]()
+    head, same = Head(2).fit(X, Y), Head(2).fit(x, Y.tolist())
+    assert np.array_equal(head.W, same.W)
+    assert np.allclose(head.outputs(X).probs, same.outputs(x).probs, atol=1e-6)
+    assert same.outputs(x).hidden.dtype == np.float32
+
+
+@pytest.mark.parametrize("x, says", [
+    (scipy.sparse.csr_array(X), "sparse matrix: give x.toarray"), (scipy.sparse.csr_matrix(X), "sparse matrix"),
+    (X[0], r"shape \(3,\)"), ([[1, 2], [3]], "a list that NumPy cannot read"), (["gold"] * 12, "a list of shape"),
+    (X.astype(str), "a ndarray of shape"), (pd.DataFrame({"text": ["a"] * 12}), "a DataFrame of shape")])
+def test_rows_in_other_forms_are_refused_in_one_line(x, says):
+    head = Head(2).fit(X, Y)
+    for call in (lambda: Head(2).fit(x, Y), lambda: head.outputs(x)):
+        with pytest.raises(ValueError, match=says) as caught: call()
+        assert "\n" not in str(caught.value)
+
+
+def test_rows_with_nan_are_refused_with_their_number():
+    spoilt = X.copy()
+    spoilt[4, 1] = np.nan
+    with pytest.raises(ValueError, match=r"1 rows, first in row \[4\]"): Head(2).fit(spoilt, Y)
+
+
+@needs_torch
+@pytest.mark.parametrize("x", [TEXTS[:16], X, None])
+def test_fine_tuning_takes_tokens_only_and_says_so(bert, x):
+    learner = quick(bert)
+    with pytest.raises(ValueError, match=r"takes what its prepare\(texts\) gives"):
+        learner.fit(x, LABELS[:16], 0, np.random.default_rng(0))
+    fitted(learner)
+    with pytest.raises(ValueError, match=r"takes what its prepare\(texts\) gives"): learner.outputs(x)
+
+
+# ---------------------------------------------------------------- BADGE
+
+def some_outputs(seed, C, m=2000, h=384):
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(m, h)).astype(np.float32)
+    hidden /= np.linalg.norm(hidden, axis=1, keepdims=True)
+    return Outputs.of(np.arange(m), softmax(hidden @ rng.normal(size=(h, C)) * 12), hidden)
+
+
+@pytest.mark.parametrize("C", [2, 5])
+def test_badge_chooses_the_same_from_the_factors_as_from_the_whole_embedding(monkeypatch, C):
+    for seed in range(5):
+        out = some_outputs(seed, C, m=500)
+        written = kmeans_plusplus(gradient_embedding(out.probs, out.hidden), 25, np.random.default_rng(seed))
+        assert np.array_equal(badge(out, 25, np.random.default_rng(seed)), written)
+        with monkeypatch.context() as m:
+            m.setattr(strategies, "WRITTEN_OUT", 0)
+            assert np.array_equal(badge(out, 25, np.random.default_rng(seed)), written)
+
+
+def test_badge_draws_distances_of_gradient_embeddings():
+    out = some_outputs(0, 3, m=40, h=6)
+    whole = gradient_embedding(out.probs, out.hidden).astype(np.float64)
+    right = np.square(whole[[3, 8], None] - whole[None]).sum(2)
+    dists = gradient_sq_dists(residual(out.probs), out.hidden)(np.array([3, 8]))
+    np.testing.assert_allclose(dists, right, atol=1e-5)
+    assert dists[0, 3] == dists[1, 8] == 0
+
+
+def test_badge_on_a_large_pool_takes_memory_for_classes_plus_width_and_not_for_their_product():
+    m, C, h = 3000, 120, 128
+    out = some_outputs(0, C, m, h)
+    assert m * C * h > strategies.WRITTEN_OUT
+    tracemalloc.start()
+    ids = badge(out, 10, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(set(ids.tolist())) == 10
+    assert peak < 4 * m * (C + h) * 4, f"{peak / m:.0f} bytes a row" # written out, it would be 61,440
+
+
+def test_saved_pools_are_written_out():
+    "The largest pool that BADGE saw in the saved results; its ids must stay what they are."
+    assert 17_825 * 2 * 384 < 17_000 * 5 * 384 < strategies.WRITTEN_OUT
+
+
+# ---------------------------------------------------------------- a save that is killed
+
+def killed_while_saving(head, folder, after):
+    "Save a learner over another in a child process that dies at the given move."
+    child = os.fork()
+    if child:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        return
+    try:
+        replace, die = os.replace, lambda *args: os._exit(9)
+        if after == "half written": learners.sha256 = die
+        if after == "moved aside": os.replace = die
+        if after == "replaced": os.replace = lambda *args: (replace(*args), die())
+        head.save(folder)
+    finally: os._exit(1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("after", ["half written", "moved aside", "replaced"])
+def test_a_saved_learner_survives_a_kill_while_it_is_replaced(tmp_path, after):
+    first, second = Head(2).fit(X, Y), Head(2).fit(X, 1 - Y)
+    first.save(tmp_path / "a")
+    killed_while_saving(second, tmp_path / "a", after)
+    left = {p.name for p in tmp_path.iterdir()} - {"a"}
+    assert left, "the kill should leave something to sweep"
+    for again in (Head.load(tmp_path / "a"), load_learner(tmp_path / "a")):
+        assert np.array_equal(again.W, first.W) == (after != "replaced")
+    first.save(tmp_path / "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert np.array_equal(Head.load(tmp_path / "a").W, first.W)
+
+
+def test_a_save_that_is_still_running_is_not_swept_away(tmp_path):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    busy, foreign = tmp_path / f".a.{other.pid}.tmp", tmp_path / ".a.txt.tmp"
+    busy.mkdir()
+    foreign.write_text("somebody's")
+    Head(2).fit(X, Y).save(tmp_path / "a")
+    assert {p.name for p in tmp_path.iterdir()} == {"a", busy.name, foreign.name}
+    other.communicate(b"\n")
+    Head(2).fit(X, Y).save(tmp_path / "a")
+    assert {p.name for p in tmp_path.iterdir()} == {"a", foreign.name}

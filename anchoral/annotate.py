@@ -132,7 +132,7 @@ class Book:
                 left.discard(a.label)
         return sorted(left)
 
-# %% ../nbs/16_annotate.ipynb #81c7b551
+# %% ../nbs/16_annotate.ipynb #57aa9caf
 @patch
 def _add(self:Book, batch):
     "Take a batch in; what is in a file is answered, not asked."
@@ -238,7 +238,7 @@ def _do_restore(self:Book, ids):
     for i in ids:
         self._take(i)
 
-# %% ../nbs/16_annotate.ipynb #e18f5b8b
+# %% ../nbs/16_annotate.ipynb #a33c4578
 @patch
 def objection(self:Book, event:dict) -> str:
     "Why an event cannot happen now, or nothing."
@@ -277,7 +277,7 @@ class Log:
     def count(self):
         "Write down how many events there are."
         said = dict(events=len(self.ends) - 1, lines=f"{self.sums[-1]:08x}")
-        line = as_line(said).strip().ljust(127) + b"\n" # one length, so that nothing is left of the line before
+        line = as_line(said).strip().ljust(127) + b"\n" # one length: it covers the line before
         try:
             file = os.open(self.check, os.O_WRONLY | os.O_CREAT, 0o666)
             try: os.write(file, line)
@@ -293,9 +293,9 @@ class Log:
             return int(said["events"]), int(said["lines"], 16), True
         except (ValueError, KeyError, TypeError): return 0, 0, False
 
-# %% ../nbs/16_annotate.ipynb #31f5af62
+# %% ../nbs/16_annotate.ipynb #a320406c
 @patch
-def read(self:Log) -> tuple[list, str]: # The events that are whole, and what is wrong with the log, if anything is
+def read(self:Log) -> tuple[list, str]: # The events that are whole, and what is wrong, or ""
     "Read the log. Nothing on the disk is changed."
     self.ends, self.sums, self.notes = [0], [0], []
     count, total, known = self._said() # first: a session that is open writes it last
@@ -312,11 +312,11 @@ def read(self:Log) -> tuple[list, str]: # The events that are whole, and what is
     if self.sums[count] != total:
         return events, "lines were changed, moved or repeated after they had been written"
     if not known:
-        self.notes.append(f"{self.check} is damaged and is written anew; {self.path.name} was read line by line, "
-                          f"and its {len(events)} events are whole")
+        self.notes.append(f"{self.check} is damaged and is written anew; {self.path.name} was read "
+                          f"line by line, and its {len(events)} events are whole")
     if lines[-1]:
-        self.notes.append(f"the last line of {self.path} was cut off while it was written, and is left out: "
-                          f"the {len(events)} events before it are whole")
+        self.notes.append(f"the last line of {self.path} was cut off while it was written, and is "
+                          f"left out: the {len(events)} events before it are whole")
     return events, ""
 
 @patch
@@ -335,12 +335,12 @@ def set_aside(path):
     while name().exists(): n += 1
     if path.exists(): shutil.copy2(path, name())
 
-# %% ../nbs/16_annotate.ipynb #4aabe98a
+# %% ../nbs/16_annotate.ipynb #10998da1
 def replay(
     events:list,
     n_classes:int,
     minority, # The rare classes
-) -> tuple[Book, int, str]: # The book, how many events are in it, and why the next is not, if there is one
+) -> tuple[Book, int, str]: # The book, how many events are in it, why the next is not
     "What events add up to, up to the first that does not fit what is before it."
     last = max((n for n, e in enumerate(events) if e.get("do") == "ask"), default=0)
     book = Book(n_classes, minority)
@@ -348,21 +348,22 @@ def replay(
         try: # an earlier question was answered by the batch that follows it
             if e["do"] != "ask" or n == last: book.apply(e)
         except Exception as error:
-            why = f"line {n+1}, {str(e)[:80]}, does not fit the lines before it ({type(error).__name__}: {error})"
+            why = f"{type(error).__name__}: {error}"
+            why = f"line {n+1}, {str(e)[:80]}, does not fit the lines before it ({why})"
             return replay(events[:n], n_classes, minority)[0], n, why
     return book, len(events), ""
 
 def read_log(
     path, # A session's `log.jsonl`
 ) -> list:
-    """The events in a log. A last line that was cut off is left out, and removed unless the session is open;
-    any other damage is a `ValueError` that names the line."""
+    """The events in a log. A last line that was cut off is left out, and removed unless the
+    session is open; any other damage is a `ValueError` that names the line."""
     from filelock import FileLock, Timeout
     disk = Log(Path(path).parent)
     disk.path = Path(path)
     events, wrong = disk.read()
-    require(not wrong, f"{path}: {wrong}; the {len(events)} events before are whole. To go on with them, open the "
-                       "session by Session(..., repair=True), which keeps a copy of the damaged file")
+    require(not wrong, f"{path}: {wrong}; the {len(events)} events before are whole. To go on with "
+            "them, open the session by Session(..., repair=True), which keeps a copy of the damaged file")
     for note in disk.notes: log.warning(note)
     if disk.path.exists() and disk.path.stat().st_size > disk.ends[-1]:
         try:
@@ -374,14 +375,14 @@ def read_log(
 _OPEN = {} # Sessions of this process, by folder
 
 class Session:
-    "A person's work on a pool: what they answered, what waits for them, and a model that trains meanwhile."
+    "A person's work on a pool: what they answered, what waits, and a model that trains meanwhile."
     def __init__(self,
-        al:ActiveLearner,   # What to ask with; used as a pattern and never changed, but for its learner
+        al:ActiveLearner,   # What to ask with; a pattern, never changed, but for its learner
         task:Task,          # The texts and classes; labels it has already are told first
         folder,             # Where the session lives; made if it does not exist
         query_size:int=10,  # Texts per batch, $b$
-        ahead:int=1,        # Batches prepared while the person labels; 0 waits for the model, as the paper does
-        repair:bool=False,  # Open a damaged folder with what is whole? A copy of the damaged file is kept
+        ahead:int=1,        # Batches prepared while the person labels; 0 waits, as the paper does
+        repair:bool=False,  # Open a damaged folder with what is whole? The damaged file is kept
     ):
         self.al = al
         self.task = task
@@ -444,10 +445,11 @@ def whole_number(value, what:str, low:int=1) -> int:
 
 def check_name(name):
     "Refuse a class name that no screen and no file can hold."
-    require(isinstance(name, str) and name, f"a class's name must be a text that is not empty, got {name!r}")
+    require(isinstance(name, str) and name,
+            f"a class's name must be a text that is not empty, got {name!r}")
     odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    require(not odd, f"the class name {name!r} holds {''.join(odd)!r}: a line break, a control character or half of a "
-                     "character; give the class another name")
+    require(not odd, f"the class name {name!r} holds {''.join(odd)!r}: a line break, a control "
+            "character or half of a character; give the class another name")
 
 # %% ../nbs/16_annotate.ipynb #92c7bba6
 @patch
@@ -457,10 +459,11 @@ def _facts(self:Session) -> dict:
     try: pool = digest(*task.texts)
     except UnicodeEncodeError:
         bad = next(i for i, t in enumerate(task.texts) if not _is_text(t))
-        raise ValueError(f"text {bad} of the pool, {task.texts[bad][:40]!r}, holds half of a character (a lone "
-                         "surrogate), which no file can hold; read the table again with the right encoding") from None
-    facts = dict(classes=list(task.classes), minority=[int(c) for c in task.minority], texts=len(task.texts),
-                 pool=pool)
+        raise ValueError(f"text {bad} of the pool, {task.texts[bad][:40]!r}, holds half of a character "
+                         "(a lone surrogate), which no file can hold; read the table again with the "
+                         "right encoding") from None
+    facts = dict(classes=list(task.classes), minority=[int(c) for c in task.minority],
+                 texts=len(task.texts), pool=pool)
     have = self._owner()
     odd = [k for k in facts if have.get(k) != facts[k]] if have else []
     if odd:
@@ -484,9 +487,9 @@ def _owner(self:Session) -> dict|None:
         return have
     except ValueError as e:
         if self.repair: return None
-        raise ValueError(f"{path} is damaged ({str(e).splitlines()[0]}); it says which pool the session belongs to, and "
-                         "the answers are in log.jsonl, which has its own checks. To have it written anew for the task "
-                         "that you give, Session(..., repair=True)") from None
+        raise ValueError(f"{path} is damaged ({str(e).splitlines()[0]}); it says which pool the session "
+                         "belongs to, and the answers are in log.jsonl, which has its own checks. To have "
+                         "it written anew for the task that you give, Session(..., repair=True)") from None
 
 # %% ../nbs/16_annotate.ipynb #1708d498
 @patch
@@ -515,8 +518,9 @@ def _read(self:Session):
     self.book, n, misfit = replay(events, task.n_classes, facts["minority"])
     wrong = misfit or wrong
     if wrong and not self.repair:
-        raise ValueError(f"{self._disk.path}: {wrong}. The {n} events before are whole, and nothing was changed. "
-                         "To go on with them, Session(..., repair=True); a copy of the damaged file is kept")
+        raise ValueError(f"{self._disk.path}: {wrong}. The {n} events before are whole, and nothing was "
+                         "changed. To go on with them, Session(..., repair=True); a copy of the damaged "
+                         "file is kept")
     if wrong:
         set_aside(self._disk.path)
         self._disk.notes.append(f"{self._disk.path}: {wrong}; the session goes on with {n} events")
@@ -528,7 +532,8 @@ def _read(self:Session):
         with atomic(path) as tmp: tmp.write_bytes(line)
     known = np.flatnonzero(task.labels >= 0)
     if not events and len(known):
-        self._log(do="file", answers={str(i): asdict(Answer(int(task.labels[i]), "file", 0)) for i in known.tolist()})
+        told = {str(i): asdict(Answer(int(task.labels[i]), "file", 0)) for i in known.tolist()}
+        self._log(do="file", answers=told)
 
 # %% ../nbs/16_annotate.ipynb #2d0c18c7
 @contextmanager
@@ -536,8 +541,9 @@ def uninterrupted():
     "Hold Ctrl-C back until the block is done; it comes right after."
     held = []
     def hold(*args): held.append(args)
-    try: old = signal.signal(signal.SIGINT, hold) if signal.getsignal(signal.SIGINT) is not None else None
-    except ValueError: old = None # only the main thread is interrupted, and only it may say so
+    main = threading.current_thread() is threading.main_thread() # only this one is interrupted
+    old = signal.getsignal(signal.SIGINT) if main else None
+    if old is not None: signal.signal(signal.SIGINT, hold)
     try: yield
     finally:
         if old is not None: signal.signal(signal.SIGINT, old)
@@ -547,7 +553,7 @@ def uninterrupted():
 def _log(self:Session, **event):
     "Write an event and apply it; if it cannot be written, nothing changes."
     with uninterrupted(), self.lock:
-        if self._closed: raise ValueError("this session is closed; open its folder again with Session(...)")
+        require(not self._closed, "this session is closed; open its folder again with Session(...)")
         if self._stale: self._reread()
         why = self.book.objection(event)
         require(not why, why)
@@ -566,11 +572,12 @@ def _reread(self:Session):
     events, wrong = self._disk.read()
     if self._disk.path.exists(): os.truncate(self._disk.path, self._disk.ends[-1])
     self.book, n, misfit = replay(events, self.task.n_classes, self.book.minority)
-    if wrong or misfit: raise OSError(f"{self._disk.path} is no longer what was written: {wrong or misfit}")
+    if wrong or misfit:
+        raise OSError(f"{self._disk.path} is no longer what was written: {wrong or misfit}")
     self._disk.count()
     self._stale = False
 
-# %% ../nbs/16_annotate.ipynb #102d81b8
+# %% ../nbs/16_annotate.ipynb #bfae48a2
 @patch
 def _tell_all(self:Session):
     "Wake who waits, and let widgets draw."
@@ -584,7 +591,7 @@ def _tell_all(self:Session):
 @patch
 @contextmanager
 def _changing(self:Session):
-    "One change by the person; afterwards the model is set to work and everybody is told, also after Ctrl-C."
+    "One change by the person; then the model is set to work and all are told, also after Ctrl-C."
     try:
         with self.lock: yield
     finally:
@@ -615,9 +622,10 @@ def _go(self:Session):
                 if book.ended or book.asked() > self.ahead: return
                 self._log(do="ask", b=self.query_size, batches=len(book.batches))
             job = dict(self.book.job)
-            work = threading.Thread(target=self._work, args=(job,), daemon=True, name="anchoral-annotate")
+            work = threading.Thread(target=self._work, args=(job,), daemon=True,
+                                    name="anchoral-annotate")
             work.start()
-            self._busy, self._thread = True, work # the thread waits for the lock before it says that it is done
+            self._busy, self._thread = True, work # it waits for the lock before it says it is done
         except Exception as e: self.error = f"{type(e).__name__}: {e}"
 
 # %% ../nbs/16_annotate.ipynb #ac9fa91c
@@ -652,6 +660,7 @@ def choose(
 ) -> dict:
     "The event of the next batch, or of there being none."
     al = fresh(al)
+    al._said_random = True # the session says which classes have no label, by their names
     for ids, labels in training: al.tell(ids, labels)
     al.skip(np.setdiff1d(masked, al.labelled))
     ids = al.ask(b)
@@ -713,10 +722,11 @@ def answer(self:Session,
     label = self._class(label)
     with self._changing():
         now = self._mark()
-        if now is None or (id is not None and id != now) or (seq is not None and seq != self.book.seq): return False
+        meant = now is not None and id in (None, now) and seq in (None, self.book.seq)
+        if not meant: return False
         took = round(time.perf_counter() - self._shown[now], 3)
-        event = dict(do="answer", id=now, label=label, time=_now(), seconds=took, wait=round(self._waited, 3),
-                     peeked=now in self._peeked)
+        event = dict(do="answer", id=now, label=label, time=_now(), seconds=took,
+                     wait=round(self._waited, 3), peeked=now in self._peeked)
         self._log(**event)
         self._left, self._shown = time.perf_counter(), {}
         self._mark()
@@ -730,10 +740,11 @@ def skip(self:Session, id=None, seq=None) -> bool:
 # %% ../nbs/16_annotate.ipynb #a3a269b1
 @patch
 def undo(self:Session, seq=None) -> int|None:
-    "Take back the last answer and show its text again; its id, or None when there is nothing to take back."
+    "Take back the last answer and show its text again; its id, or None when there is none."
     with self._changing():
         book = self.book
-        last = next((i for i, a in reversed(book.answers.items()) if book.batches[a.batch].kind != "file"), None)
+        mine = (i for i, a in reversed(book.answers.items()) if book.batches[a.batch].kind != "file")
+        last = next(mine, None)
         if last is None or (seq is not None and seq != book.seq): return None
         self._shown = {}
         self._log(do="undo", id=last)
@@ -908,7 +919,7 @@ def _which(self:Session, row, known, text, rows, ours) -> int:
             "say which one by a column of row numbers, load(..., rows=)")
     return i if i in places else places[0]
 
-# %% ../nbs/16_annotate.ipynb #6b4770af
+# %% ../nbs/16_annotate.ipynb #16b47ed1
 @patch
 def _told(self:Session, row, label, ours) -> dict:
     "The answer in one row of a table."
@@ -945,8 +956,9 @@ def load(self:Session,
         odd = [i for i, (_, a) in found.items() if i in have and have[i].label != a["label"]]
         if odd and not overwrite:
             n = found[odd[0]][0]
-            raise ValueError(f"{len(odd)} answers differ from those in the session, first row {n} of the table, text "
-                             f"{odd[0]} {self.task.texts[odd[0]][:30]!r}; to take the file's, load(..., overwrite=True)")
+            raise ValueError(f"{len(odd)} answers differ from those in the session, first row {n} of the "
+                             f"table, text {odd[0]} {self.task.texts[odd[0]][:30]!r}; "
+                             "to take the file's, load(..., overwrite=True)")
         new = {str(i): a for i, (_, a) in found.items() if i not in have}
         for i in odd: self._log(do="change", id=i, label=found[i][1]["label"])
         if new: self._log(do="file", answers=new)
@@ -956,8 +968,9 @@ def load(self:Session,
     return len(new) + len(odd)
 
 @patch
-def _match(self:Session, df, text, label, rows) -> tuple[dict, list]: # Id -> (row, answer); (row, id, label) of each row
-    "Which text each row of a table is about, and its answer; a `ValueError` names the row that is wrong."
+def _match(self:Session, df, text, label, rows) -> tuple[dict, list]:
+    """Which text each row of a table is about, and its answer: id -> (row, answer), and
+    (row, id, label) of each row. A `ValueError` names the row that is wrong."""
     known, found, done = {}, {}, []
     for i, t in enumerate(self.task.texts): known.setdefault(t, []).append(i)
     ours = OURS <= set(df.columns)
@@ -1006,10 +1019,12 @@ def _missing(self:Session) -> str:
     "Which classes have no label yet, what follows from it, and how to look for one."
     missing = [repr(self.task.classes[c]) for c in self.book.missing()]
     if not missing: return ""
-    random = next((b.kind for b in reversed(self.book.batches) if b.kind in LOOP), "random") != "model"
+    asked = (b.kind for b in reversed(self.book.batches) if b.kind in LOOP)
+    random = next(asked, "random") != "model"
     so = "texts are drawn at random" if random else "the model does not look for any"
-    return (f"No text is labelled {' or '.join(missing)} yet, so {so}. To look for one: session.find('a word of it') or "
-            "session.find(like='a text like it'), then session.look_at(ids).")
+    return (f"No text is labelled {' or '.join(missing)} yet, so {so}. To look for one: "
+            "session.find('a word of it') or session.find(like='a text like it'), "
+            "then session.look_at(ids).")
 
 def keys_of(classes) -> list:
     "What to press for each class: its name where every name is one digit, else its place, counted from 1."
@@ -1046,9 +1061,10 @@ def _keys_line(self:Session) -> str:
     "The keys and what they do; names written from right to left, or long ones, have a line each."
     classes = self.task.classes
     shown = [f"[{key}] {name}" for key, name in zip(keys_of(classes), classes)]
-    turned = any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for name in classes for c in name)
-    if turned or sum(map(len, shown)) > 200: return "\n".join(shown) + "\n[s] skip  [u] undo  [m] what the model thinks"
-    return "  ".join(shown) + "  [s] skip  [u] undo  [m] what the model thinks"
+    commands = "[s] skip  [u] undo  [m] what the model thinks"
+    turned = any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in "".join(classes))
+    if turned or sum(map(len, shown)) > 200: return "\n".join([*shown, commands])
+    return "  ".join([*shown, commands])
 
 @patch
 def plain(self:Session) -> str:
@@ -1085,7 +1101,8 @@ def say(self:Session,
     meant = self._meant(str(word)) if word != "" else None
     if meant == "undo": print("Nothing to take back." if self.undo() is None else "Taken back.")
     elif meant == "model": print("\n".join(f"{k}: {v}" for k, v in self.peek().items() if k != "id"))
-    elif meant is not None and not self.answer(None if meant == "skip" else meant): print("There is no text to answer.")
+    elif meant is not None:
+        if not self.answer(None if meant == "skip" else meant): print("There is no text to answer.")
     self.wait()
     print(self.plain())
 
@@ -1137,7 +1154,8 @@ def hear(
         elif do == "undo": session.undo(-1 if seq is None else seq)
         elif do == "peek": send(dict(do="peek", **session.peek()))
         elif do == "retry": session.retry()
-    except Exception as e: send(dict(do="error", message=str(e) or type(e).__name__)) # or the page waits for ever
+    except Exception as e: # or the page waits for ever
+        send(dict(do="error", message=str(e) or type(e).__name__))
     send(dict(do="heard", seq=session.book.seq))
 
 # %% ../nbs/16_annotate.ipynb #0ba18e73

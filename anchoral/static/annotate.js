@@ -23,6 +23,9 @@ const STYLE = `
 .anchoral-annotate kbd { font: 11px monospace; border: 1px solid var(--edge); border-radius: 2px; padding: 0 4px;
     margin-right: 6px; }
 .anchoral-annotate .error { color: #B00020; }
+.anchoral-annotate .note { color: var(--faint); font-size: 13px; margin: 6px 0; overflow-wrap: anywhere; }
+.anchoral-annotate .note:empty { display: none; }
+.anchoral-annotate button { max-width: 100%; overflow-wrap: anywhere; text-align: start; white-space: pre-wrap; }
 .anchoral-annotate .thinks { margin: 6px 0; font-size: 13px; }
 .anchoral-annotate .bar { display: inline-block; height: 9px; background: #0072B2; margin: 0 6px;
     vertical-align: baseline; }
@@ -96,6 +99,7 @@ function render({ model, el }) {
     where = make("span", "where", head);
   make("span", "spring", head);
   const progress = make("span", "count", head);
+  const note = make("div", "note", root); // which class has no label yet, and how to look for it
   const text = make("div", "text", root);
   text.setAttribute("aria-live", "polite");
   const thinks = make("div", "thinks", root),
@@ -137,7 +141,7 @@ function render({ model, el }) {
       make("kbd", "", b, key);
       act[key] = does;
     }
-    b.append(name);
+    make("bdi", "", b, name); // a name written from right to left must not drag its key along
     b.setAttribute("aria-label", name);
     if (key) b.setAttribute("aria-keyshortcuts", key);
     b.addEventListener("click", () => {
@@ -146,9 +150,10 @@ function render({ model, el }) {
     return b;
   }
   const first = model.get("view");
+  const keyOf = (c) => (first.keys ?? [])[c] ?? `${c + 1}`; // the session says what to press
   const answers = first.classes.map((name, c) =>
     button(
-      c < 9 ? `${c + 1}` : "",
+      keyOf(c).length === 1 ? keyOf(c) : "",
       name,
       () => model.get("view").id !== null && send({ do: "answer", label: c }),
       first.minority.includes(c) ? "rare" : "",
@@ -184,6 +189,8 @@ function render({ model, el }) {
     text.textContent = some ? view.text : view.message || "The model is choosing the next batch …";
     text.classList.toggle("none", !some);
     text.scrollTop = 0;
+    note.textContent = view.note ?? "";
+    if (some && view.message) error.textContent = view.message; // no next batch, while texts are left of this one
     where.textContent = some
       ? `text ${view.id} · ${view.place[0]} of ${view.place[1]} · ${KINDS[view.kind] ?? view.kind}${view.kind === "model" ? `, iteration ${view.iteration}` : ""}`
       : "";

@@ -2,9 +2,11 @@
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from chrome import page
 
 import anchoral
-from anchoral.annotate import read_log
+from anchoral.annotate import Book, keys_of, read_log
 from anchoral.grid import free_port
 
 STATIC = Path(anchoral.__file__).with_name("static")
@@ -29,7 +31,8 @@ window.set = v => { view = { ...view, ...v }; heard["change:view"](); };
 window.tell = m => heard["msg:custom"](m);
 window.leaked = 0;
 document.addEventListener("keydown", () => window.leaked++);
-annotate.render({ model: window.model, el: document.getElementById("here") });
+window.again = () => { annotate.render({ model: window.model, el: document.getElementById("here") }); };
+window.again();
 """
 
 
@@ -82,6 +85,47 @@ class TestWidget:
         tab.keyboard.press("s")
         assert sent(tab)[2] == dict(do="answer", label=None, id=8, seq=1)
 
+    @pytest.mark.parametrize("classes", [
+        ["0", "1"], ["2", "1"], ["other", "1"], ["s", "u"], ["m", "1", "s"], [" ", "  "], ["🙂", "🙃"],
+        ["\u05d0\u05d1", "\u05d2\u05d3"], ["x" * 500, "<b>y</b>"], ["toString", "__proto__"],
+        [f"class {c}" for c in range(12)]])
+    def test_a_shown_key_does_what_it_shows(self, tab, classes):
+        "Whatever the classes are called: the key on a button and the button send that class, s, u and m what they say."
+        view = json.dumps(VIEW | dict(classes=classes, keys=keys_of(classes)))
+        tab.evaluate(f"""document.getElementById("here").replaceChildren();
+            window.set({view}); window.again()""")
+        root = tab.locator(".anchoral-annotate")
+        done = 0
+        def heard():
+            tab.evaluate("tell({do: 'heard', seq: 0})")
+            return sent(tab)[-1], len(sent(tab))
+        for button in root.locator(".keys button").all()[:len(classes)]:
+            name, key = button.locator("bdi").text_content(), button.locator("kbd")
+            button.click()
+            done += 1
+            assert heard() == (dict(do="answer", label=classes.index(name), id=7, seq=0), done)
+            if key.count():
+                root.press(key.text_content())
+                done += 1
+                assert heard() == (dict(do="answer", label=classes.index(name), id=7, seq=0), done)
+        root.press("s")
+        assert heard() == (dict(do="answer", label=None, id=7, seq=0), done + 1)
+        tab.evaluate("set({labels: [0]})")
+        root.press("u")
+        assert heard() == (dict(do="undo", id=7, seq=0), done + 2)
+        root.press("m")
+        assert heard() == (dict(do="peek", id=7, seq=0), done + 3)
+
+    def test_says_which_class_is_missing_and_what_failed(self, tab):
+        assert not tab.locator(".note").is_visible()
+        tab.evaluate("set({note: \"No text is labelled 'rare' yet\"})")
+        assert tab.locator(".note").inner_text() == "No text is labelled 'rare' yet"
+        tab.evaluate("set({note: '', message: 'Choosing the next batch failed; what you answered is saved. Full.'})")
+        assert tab.locator(".text").inner_text() == "<b>not bold</b>"  # this batch goes on
+        assert "Choosing the next batch failed" in tab.locator(".error").inner_text()
+        tab.get_by_role("button", name="Try again").click()
+        assert sent(tab) == [dict(do="retry", id=7, seq=0)]
+
     def test_shows_the_model_only_when_asked(self, tab):
         assert tab.locator(".thinks").inner_text() == ""
         tab.keyboard.press("Tab")
@@ -132,13 +176,18 @@ annotate(session)
 """
 
 
+TOKEN = secrets.token_hex(16)
+
+
 @pytest.fixture
 def lab(tmp_path):
-    "JupyterLab of its own: no settings, no folders and no browser of whoever runs the test."
+    """JupyterLab of its own: no settings, no folders and no browser of whoever runs the test,
+    and a token, since everybody on this machine can reach it."""
     port, home = free_port(0), tmp_path/"home"
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
            "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")
     env = os.environ | {k: str(home/k) for k in own}
+    env["JUPYTER_TOKEN"] = TOKEN  # not on the command line, which everybody can read
     work = tmp_path/"work"
     work.mkdir()
     quiet = home/"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
@@ -147,7 +196,6 @@ def lab(tmp_path):
     with open(tmp_path/"lab.log", "w") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
                                    f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
-                                   "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
                                    f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
                                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
                                   env=env, stdout=log, stderr=log)
@@ -171,7 +219,7 @@ def write_notebook(path, code):
 
 def run_notebook(tab, url, name):
     "Open a notebook and run all of it."
-    tab.goto(f"{url}/doc/tree/{name}.ipynb?reset")
+    tab.goto(f"{url}/doc/tree/{name}.ipynb?reset&token={TOKEN}")
     tab.wait_for_function("window.jupyterapp && window.jupyterapp.commands.hasCommand('notebook:run-all-cells')")
     tab.wait_for_function(
         "window.jupyterapp.shell.currentWidget?.context?.isReady && "
@@ -196,12 +244,25 @@ def give(tab, annotator, how):
                           "document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
 
 
-def book(work):
-    "Labels and waiting texts according to the disk."
-    from anchoral.annotate import Book
+def read_book(work):
+    "The session according to the disk."
     b = Book(2, [1])
     for e in read_log(work/"session/log.jsonl"): b.apply(e)
+    return b
+
+
+def book(work):
+    "Labels and waiting texts according to the disk."
+    b = read_book(work)
     return {i: a.label for i, a in b.answers.items()}, b.queue
+
+
+def settled(work):
+    "The same, once no batch is on its way."
+    for _ in range(600):  # a hang guard
+        if read_book(work).job is None: break
+        time.sleep(.1)
+    return book(work)
 
 
 def test_annotator_in_jupyterlab(lab):
@@ -217,8 +278,7 @@ def test_annotator_in_jupyterlab(lab):
         tab.wait_for_function("document.querySelector('.anchoral-annotate').textContent.includes('9 labelled')")
         shown, (labels, queue) = annotator.locator(".text").inner_text(), book(work)
         assert len(labels) == 9 and f"message number {queue[0]}:" in shown
-        time.sleep(1)  # a batch may still be on its way
-        labels, queue = book(work)
+        labels, queue = settled(work)
         kernel = tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id")
         pid = tab.evaluate("""async () => {
             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -227,7 +287,10 @@ def test_annotator_in_jupyterlab(lab):
         os.kill(int(pid), 9)
         tab.get_by_role("button", name="other", exact=True).first.click()
         tab.get_by_text("No answer from the kernel").wait_for()
-        urllib.request.urlopen(urllib.request.Request(f"{url}/api/kernels/{kernel}", method="DELETE"))
+        end = urllib.request.Request(f"{url}/api/kernels/{kernel}", method="DELETE")
+        with pytest.raises(urllib.error.HTTPError, match="403"): urllib.request.urlopen(end)  # without the token
+        end.add_header("Authorization", f"token {TOKEN}")
+        urllib.request.urlopen(end)
         annotator = open_annotator(tab, url)
         assert annotator.locator(".text").inner_text() == shown and "9 labelled" in annotator.inner_text()
         assert book(work) == (labels, queue)

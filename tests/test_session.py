@@ -198,8 +198,8 @@ def test_an_export_of_another_pool_is_refused(tmp_path, session):
     other.close()
 
 
-NASTY = st.text(st.sampled_from("=+-@'\"\t\r\n,; \0\x1a\ufeff\u2028\u0085a1é字🙂\u0301\u202e\ud800＝") | st.characters(),
-                min_size=1, max_size=8)
+ODD = "=+-@'\"\t\r\n,; \0\x1a\ufeff\u2028\u0085a1é字🙂\u0301\u202e\ud800＝"
+NASTY = st.text(st.sampled_from(ODD) | st.characters(), min_size=1, max_size=8)
 
 
 @settings(QUICK, max_examples=40)

@@ -63,6 +63,16 @@ def test_the_row_nearest_to_a_centre_is_the_one_of_float64_although_all_rows_sha
     assert expanded.argmin(1).tolist() != right, "the example is too easy: float32 finds the same"
 
 
+def test_of_two_rows_as_far_from_the_centre_between_them_the_one_of_the_saved_runs_is_taken():
+    "Which one is left to the last digit, so the formula the runs were made with decides."
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(400, 64))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    centres = rows.reshape(200, 2, 64).mean(1)
+    quick = (rows**2).sum(1) - 2 * centres @ rows.T
+    assert closest_distinct(centres, rows).tolist() == quick.argmin(1).tolist()
+
+
 def test_copies_are_taken_by_position():
     rows = np.repeat(np.array([[1, 0], [0, 1]], np.float32), 700, axis=0)
     centres = np.array([[1, 0], [1, 0], [0, 1]], np.float32)

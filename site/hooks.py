@@ -17,7 +17,10 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 NBS = ROOT/"nbs"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT/"site")]
+from sanitise import sanitised  # noqa: E402
+
+FIGURE_1 = "figure-1-with-its-slider"  # where our own script goes, once everything else is sanitised
 SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", "Experiments": "experiments", "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
@@ -77,7 +80,7 @@ def block(body, kind=""):
 
 
 def output(out, name, files, alt):
-    "One output of a cell."
+    "One output of a cell. HTML is sanitised, by itself: what is not closed in it is closed at its end."
     data = out.get("data", {"text/plain": out.get("text", "")})
     for kind in ("image/png", "image/jpeg"):
         if kind in data:
@@ -86,14 +89,13 @@ def output(out, name, files, alt):
             return f"![{alt}]({Path(file).parent.name}/{Path(file).name})"
     if "text/markdown" in data: return text(data["text/markdown"])
     if "text/html" in data:
-        body = re.sub(r"<style.*?</style>|<script.*?</script>", "", text(data["text/html"]), flags=re.S)
+        body = sanitised(text(data["text/html"]))
         return "\n".join(line.strip() for line in body.replace(' border="1"', "").splitlines() if line.strip())
     return block(re.sub(r"\x1b\[[0-9;]*m", "", text(data.get("text/plain", ""))), "text")
 
 
 def page(notebook, files):
     "A notebook as Markdown; its pictures go into `files`."
-    from anchoral.explore import figure1_html
     out, where, heading = [], notebook.relative_to(NBS).with_suffix(""), ""
     for n, c in enumerate(cells(notebook)):
         source = text(c["source"])
@@ -110,7 +112,7 @@ def page(notebook, files):
         made = [links(m, notebook) for m in made if m.strip() not in ("", "```text\n\n```")]
         if made and notebook.stem == "index": out += made
         elif made: out.append('<div class="output" markdown="1">\n\n' + "\n\n".join(made) + "\n\n</div>")
-        if source.endswith("figure1()"): out.append(figure1_html()) # in JupyterLab a widget
+        if source.endswith("figure1()"): out.append(FIGURE_1) # in JupyterLab a widget
     return "\n\n".join(out)
 
 
@@ -211,7 +213,9 @@ def mathml(tex, display):
 
 
 def on_page_content(content, page, **kwargs):
-    "Formulas as MathML: every browser draws it, without a script or a font from elsewhere."
+    "Only HTML that may stay; formulas as MathML: every browser draws it, without a script or a font from elsewhere."
+    from anchoral.explore import figure1_html
+    content = sanitised(content).replace(f"<p>{FIGURE_1}</p>", figure1_html())
     inline = lambda text: re.sub(r"\\\((.*?)\\\)", lambda m: mathml(html.unescape(m[1]), False), text, flags=re.S)
     def headings(items):
         for item in items:

@@ -1,4 +1,5 @@
 """The site: built without a network, whole, and read in a browser along the path it proposes."""
+import importlib.util
 import os
 import re
 import shutil
@@ -138,3 +139,90 @@ def test_a_reader_follows_the_path(site):
         assert "SEALS, iteration 3" in says.nth(0).inner_text()
         assert tab.locator(".anchoral-figure1 svg.plane circle").count() > 2000
         assert not wrong
+
+
+# what an output may bring onto a page
+
+def sanitised(text):
+    spec = importlib.util.spec_from_file_location("sanitise", ROOT/"site/sanitise.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.sanitised(text)
+
+
+@pytest.mark.parametrize("evil", [
+    "<script>EVIL</script>", "<SCRIPT>EVIL</SCRIPT>", "<ScRiPt >EVIL</sCrIpT >", "<script src=//EVIL></script>",
+    "<script>EVIL", "<script>EVIL</scr", "<script\n>EVIL</script\n>", "<script>a</script><script>EVIL",
+    "<scr<script>a</script>ipt>EVIL</script>", "<style>EVIL</STYLE>", "<STYLE>@import 'EVIL'",
+    "<iframe src=EVIL></iframe>", "<IFRAME srcdoc='EVIL'>", "<object data=EVIL>EVIL</object>", "<embed src=EVIL>",
+    "<svg><script>EVIL</script></svg>", "<svg onload=EVIL>", "<svg><animate href=EVIL>", "<math href=EVIL>EVIL</math>",
+    "<link rel=stylesheet href=EVIL>", "<meta http-equiv=refresh content=EVIL>", "<base href=EVIL>",
+    "<form action=EVIL><input name=EVIL></form>", "<template>EVIL</template>", "<noscript>EVIL</noscript>",
+    "<img src=x onerror=EVIL>", "<IMG SRC=x OnErRoR=EVIL>", "<img src=x onerror='EVIL'", "<img src='x'/onerror=EVIL>",
+    "<div onclick=EVIL>x</div>", "<p onmouseover = \"EVIL\">x</p>", "<details ontoggle=EVIL open>x</details>",
+    "<a href=javascript:EVIL>x</a>", "<a href='JaVaScRiPt:EVIL'>x</a>", "<a href='java\nscript:EVIL'>x</a>",
+    "<a href='&#106;avascript:EVIL'>x</a>", "<a href=' \x01javascript:EVIL'>x</a>",
+    "<a href='data:text/html,EVIL'>x</a>",
+    "<a href=vbscript:EVIL>x</a>", "<a href='javascript&colon;EVIL'>x</a>",
+    "<img src='http://EVIL'>", "<img src='//EVIL'>", "<img src='\\\\EVIL'>", "<img src='data:image/svg+xml,EVIL'>",
+    "<p style='background:url(EVIL)'>x</p>", "<p style='background:u\\72l(EVIL)'>x</p>",
+    "<p style='position:fixed;content:EVIL'>x</p>", "<!-- EVIL -->", "<!--EVIL", "<![CDATA[EVIL]]>", "<?EVIL?>",
+    "<textarea>EVIL</textarea>", "<title>EVIL</title>", "<xmp>EVIL</xmp>", "<plaintext>EVIL",
+])
+def test_what_could_act_is_stripped(evil):
+    for text in (evil, f"<div>before {evil}</div>", f"<table><tr><td>{evil}"):
+        out = sanitised(text)
+        live = Live(out)
+        assert not live.wrong, f"{text} became {out}"
+        assert live.open == [], f"{out} leaves its box"
+
+
+class Live(HTMLParser):
+    "What would act, in the eyes of a browser: elements, attributes and addresses with EVIL in them."
+    def __init__(self, text):
+        super().__init__()
+        self.wrong, self.open = [], []
+        self.feed(text + "</div><b>the rest of the page</b>")
+        self.close()
+        self.open = [tag for tag in self.open if tag not in ("b",)]
+
+    def handle_starttag(self, tag, attrs):
+        if tag in ("script", "style", "iframe", "svg", "math", "object", "embed", "link", "meta", "base", "form",
+                   "input", "template", "noscript", "textarea", "title", "xmp", "plaintext"): self.wrong.append(tag)
+        self.wrong += [(k, v) for k, v in attrs if k.startswith("on") or "EVIL" in (v or "")]
+        if tag not in Page.VOID: self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag: self.open.pop()
+
+
+@pytest.mark.parametrize("good", [
+    '<table class="dataframe"><tr style="text-align: right;"><th scope="col" colspan="2">a &amp; b</th></tr></table>',
+    '<p>1 &lt; 2 &#160; &para;</p>', '<a href="04_filters.html#seals" title="x">y</a><br>',
+    '<img alt="A &quot;panel&quot;" src="04_files/1.png" width="860">', '<details open><summary>s</summary>t</details>',
+    '<a href="https://aclanthology.org/2024.naacl-long.467">paper</a>', '<img src="data:image/png;base64,AAAA">',
+    '<span class="arithmatex">\\(a &lt; b\\)</span>', '<pre><span></span><code>x\n\n  y</code></pre>',
+])
+def test_what_a_page_needs_stays_to_the_letter(good):
+    assert sanitised(good) == good and sanitised(sanitised(good)) == good
+
+
+def test_an_unclosed_output_stays_in_its_box():
+    assert sanitised("</div></td>a<b><i>x</b>") == "a<b><i>x</i></b>"
+    assert sanitised("a < b <c> d <img") == "a &lt; b  d &lt;img"
+
+
+def test_outputs_of_a_notebook_are_sanitised():
+    code = ("import sys; sys.path.insert(0, 'site'); import hooks; "
+            "o = {'data': {'text/html': ['<SCRIPT>EVIL</SCRIPT>', '<b onclick=EVIL>ok</b>', '<script>EVIL']}}; "
+            "print(hooks.output(o, 'a', {}, 'alt'))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "<b>ok</b>", done.stderr
+
+
+def test_only_our_own_scripts_are_on_pages(site):
+    "In the part of a page that a notebook fills, the slider of Figure 1 alone brings a script."
+    for path in site.rglob("*.html"):
+        article = re.search(r"<article.*?</article>", path.read_text(encoding="utf-8"), re.S)
+        scripts = len(re.findall(r"<script", article[0], re.I)) if article else 0
+        assert not scripts or "anchoral-figure1" in article[0], path

@@ -7,9 +7,9 @@ __all__ = ['LEARNER_FIELDS', 'POSITIVE', 'LATER', 'NEEDED', 'KNOWN', 'RUN_NAME',
            'check_text', 'make_config', 'variant_of', 'run_id', 'make_learner', 'prepare', 'make_active_learner',
            'make_oracle', 'locked', 'read_rounds', 'read_config', 'sweep', 'record', 'check_task', 'run', 'run_frame',
            'collect', 'collect_ids', 'results_dir', 'results_files', 'read_digests', 'note_digests', 'check_saved',
-           'published', 'cpu', 'vectors_of', 'provenance', 'check_name', 'writing_results', 'session_of',
-           'save_results', 'load_results', 'load_ids', 'load_about', 'saved_runs', 'auc', 'per_run', 'budget_matched',
-           'one_setting', 'iqr', 'summary', 'geometric_mean']
+           'read_parquet', 'published', 'cpu', 'vectors_of', 'provenance', 'check_name', 'writing_results',
+           'session_of', 'save_results', 'load_results', 'load_ids', 'load_about', 'saved_runs', 'auc', 'per_run',
+           'budget_matched', 'one_setting', 'iqr', 'summary', 'geometric_mean']
 
 # %% ../nbs/08_results.ipynb #7c36d03d
 import dataclasses, hashlib, inspect, json, os, platform, re, shutil, tempfile, unicodedata
@@ -71,7 +71,7 @@ class Config:
 
     def __post_init__(self): _check_config(self)
 
-# %% ../nbs/08_results.ipynb #4066c4c7
+# %% ../nbs/08_results.ipynb #65c0122d
 def check_text(
     text:str, # What was given
     what:str, # Its name, for the error
@@ -110,7 +110,7 @@ def _check_config(c):
         if "/" not in name and not Path(name).is_dir(): lookup(name, ENCODERS, "encoder")
     _check_together(c)
 
-# %% ../nbs/08_results.ipynb #07cad61e
+# %% ../nbs/08_results.ipynb #64dfa09a
 LEARNER_FIELDS = "C balanced model lr epochs min_steps batch_size model_tokens layers amp".split()
 
 def _check_learner_fields(c):
@@ -476,7 +476,7 @@ def results_dir() -> Path:
     if os.environ.get("ANCHORAL_RESULTS"): return Path(os.environ["ANCHORAL_RESULTS"])
     return (repo_root() or Path.cwd())/"results"
 
-# %% ../nbs/08_results.ipynb #7659a47b
+# %% ../nbs/08_results.ipynb #4766a6fc
 def results_files(profile:str) -> list:
     "Names of the three files of a profile's saved results."
     return [f"{profile}.parquet", f"{profile}-ids.parquet", f"{profile}.json"]
@@ -526,7 +526,7 @@ def check_saved(
                          f"or from another save than digests.json says; whole: {', '.join(whole) or 'none'}. "
                          f"To go on, {fix}")
 
-def _read_parquet(path, columns=None):
+def read_parquet(path, columns=None):
     "A parquet file as a frame; a `ValueError` that names it where it cannot be read."
     try:
         return pd.read_parquet(path, columns=columns)
@@ -573,7 +573,7 @@ def provenance(profile:str, command:str, configs:dict, partial:bool=False) -> di
                 machine=f"{platform.system()} {platform.machine()}", cpu=cpu(), vectors=vectors_of(configs),
                 threads=sorted({c["threads"] for c in configs.values()}), partial=partial, configs=configs)
 
-# %% ../nbs/08_results.ipynb #5133b265
+# %% ../nbs/08_results.ipynb #5311ac2e
 RESERVED = "authors benchmarks claims deviations digests".split() # files of their own in results/
 
 def check_name(
@@ -686,27 +686,31 @@ def save_results(
         note_digests(folder, results_files(profile))
     return df
 
-# %% ../nbs/08_results.ipynb #5dfc3286
+# %% ../nbs/08_results.ipynb #a2d1ec09
+def _made_by(profile):
+    "The command that makes the results of this name."
+    return "`anchoral authors SOURCE`" if profile == "authors" else f"`anchoral run --profile {profile}`"
+
 def _saved_file(profile, folder, ending):
     "The path of one of a profile's files, once the set is known to be whole."
     folder = Path(folder or results_dir())
     path = folder/f"{check_name(profile)}{ending}"
     check_saved(folder, results_files(profile),
-                f"take the files of {profile} back from where you have them (`git checkout`), "
-                f"or collect its runs again and replace them (`anchoral collect --profile {profile} --replace`)")
+                f"take the files of {profile} back from where you have them (`git checkout`), or make them again: "
+                f"{_made_by(profile)}" + ("" if profile == "authors" else ", then `anchoral collect` with --replace"))
     if path.exists():
         return path
     have = sorted(p.stem for p in folder.glob("*.parquet") if not p.stem.endswith("-ids"))
     raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); "
-                            f"make them with `anchoral run --profile {profile}`")
+                            f"make them with {_made_by(profile)}")
 
 def load_results(profile:str, folder=None) -> pd.DataFrame:
     "The saved frame of a profile."
-    return _read_parquet(_saved_file(profile, folder, ".parquet"))
+    return read_parquet(_saved_file(profile, folder, ".parquet"))
 
 def load_ids(profile:str, folder=None) -> pd.DataFrame:
     "The saved labelled ids of a profile: run, iteration, id."
-    ids = _read_parquet(path := _saved_file(profile, folder, "-ids.parquet"))
+    ids = read_parquet(path := _saved_file(profile, folder, "-ids.parquet"))
     lacking = {"run", "iteration", "id"} - set(ids)
     require(not lacking, f"{path} lacks the columns {', '.join(sorted(lacking))}; it holds no labelled ids")
     return ids
@@ -726,7 +730,7 @@ def saved_runs(profile:str, folder=None) -> set:
     "Names of the runs of a profile that are saved."
     if not (Path(folder or results_dir())/f"{profile}.parquet").exists():
         return set()
-    return set(_read_parquet(_saved_file(profile, folder, ".parquet"), ["run"]).run)
+    return set(read_parquet(_saved_file(profile, folder, ".parquet"), ["run"]).run)
 
 # %% ../nbs/08_results.ipynb #4aa66870
 def auc(scores) -> float:

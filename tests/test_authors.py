@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchoral.authors import FILES, SPLIT, authors_runs, curve, to_authors
+from anchoral.authors import FILES, SPLIT, authors_runs, curve, save_authors, to_authors
 from anchoral.results import load_results
 
 
@@ -73,3 +73,48 @@ def test_one_command_then_their_figures(export, tmp_path):
     done = cli("render", "--profile", "authors", "--pages", "fig2", "fig3", "fig4")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((tmp_path/"figures").glob("fig[234]-authors.p*"))) == 6
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("bad", [b"", b"PAR1", b"\xff\xfe\x00x\x00", b"no table"])
+def test_a_damaged_file_is_named(export, tmp_path, file, bad):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    (tmp_path/file).write_bytes(bad)
+    with pytest.raises(ValueError, match=rf"{tmp_path}/{file}") as e: authors_runs(tmp_path, {})
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("file, column, value", [("metrics.parquet", "value", "high"), ("metrics.parquet", "tag", 3),
+                                                 ("subpool_ids.parquet", "subpool_ids", "7"),
+                                                 ("labelled_ids.parquet", "cum_n", "many"),
+                                                 ("hparams.tsv", "model.seed", "one"), ("hparams.tsv", "filename", 7)])
+def test_a_column_of_another_kind_is_named(export, tmp_path, file, column, value):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    df = pd.read_csv(tmp_path/file, sep="\t") if file.endswith("tsv") else pd.read_parquet(tmp_path/file)
+    df[column] = value
+    df.to_csv(tmp_path/file, sep="\t", index=False) if file.endswith("tsv") else df.to_parquet(tmp_path/file)
+    with pytest.raises(ValueError, match=rf"{file}: column '{column}' should hold (numbers|text)"):
+        authors_runs(tmp_path, {})
+
+
+def test_a_run_without_measures_and_one_named_twice_are_named(export, tmp_path):
+    for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
+    m = pd.read_parquet(export/"metrics.parquet")
+    name = m.filename.iloc[0]
+    m[(m.filename != name) | (m.tag != "test/f1_class0")].to_parquet(tmp_path/"metrics.parquet")
+    with pytest.raises(ValueError, match=f"metrics.parquet, run {name}: the F1 of class 0, the majority, .*is missing"):
+        authors_runs(tmp_path, {})
+    runs = pd.read_csv(export/"hparams.tsv", sep="\t")
+    pd.concat([runs, runs.head(1)]).to_csv(tmp_path/"hparams.tsv", sep="\t", index=False)
+    with pytest.raises(ValueError, match=f"hparams.tsv names a run twice: {runs.filename[0]}"):
+        authors_runs(tmp_path, {})
+
+
+def test_saved_authors_runs_carry_a_digest(export, tmp_path):
+    df = save_authors(export, {}, tmp_path)
+    pd.testing.assert_frame_equal(load_results("authors", tmp_path), df)
+    data = bytearray((tmp_path/"authors.parquet").read_bytes())
+    data[len(data)//2] ^= 1
+    (tmp_path/"authors.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match="authors.parquet: damaged.*make them again: `anchoral authors SOURCE`"):
+        load_results("authors", tmp_path)

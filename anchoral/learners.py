@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['log', 'MODELS', 'LEARNERS', 'check_classes', 'as_rows', 'row_ids', 'check_labels', 'softmax', 'fit_logistic',
-           'set_aside', 'whole', 'running', 'sweep', 'writing', 'reading', 'Head', 'check_model', 'locate', 'Tokens',
-           'tokenize', 'need_torch', 'find_device', 'processor_flags', 'has_bfloat16', 'precision', 'seeded', 'quiet',
-           'hub_answers', 'load_options', 'loading', 'load_config', 'load_network', 'keep_layers', 'load_tokenizer',
-           'positions', 'last_linear', 'headless', 'logits', 'forward', 'weights', 'schedule', 'f1_per_class',
-           'train_epoch', 'fine_tune', 'check_tokens', 'check_training', 'FineTune', 'load_learner']
+           'set_aside', 'saved_folder', 'running', 'sweep', 'writing', 'reading', 'Head', 'check_model', 'locate',
+           'Tokens', 'tokenize', 'need_torch', 'find_device', 'processor_flags', 'has_bfloat16', 'precision', 'seeded',
+           'quiet', 'hub_answers', 'load_options', 'loading', 'load_config', 'load_network', 'keep_layers',
+           'load_tokenizer', 'positions', 'last_linear', 'headless', 'logits', 'forward', 'weights', 'schedule',
+           'f1_per_class', 'train_epoch', 'fine_tune', 'check_tokens', 'check_training', 'FineTune', 'load_learner']
 
 # %% ../nbs/06_learners.ipynb #a8ea3e8b
 import glob, importlib.util, json, logging, os, re, shutil
@@ -97,7 +97,7 @@ def set_aside(folder:Path) -> Path:
     "Where the older learner is while a newer one takes its place."
     return folder.with_name(f".{folder.name}.old")
 
-def whole(folder) -> Path:
+def saved_folder(folder) -> Path:
     "The folder, or the older learner set aside, where a save was killed between two moves."
     folder = Path(folder)
     old = set_aside(folder)
@@ -112,7 +112,7 @@ def running(pid:int) -> bool:
 
 def sweep(folder:Path):
     "Put back an older learner that was set aside, and delete what killed saves left beside it."
-    if whole(folder) != folder: set_aside(folder).rename(folder)
+    if saved_folder(folder) != folder: set_aside(folder).rename(folder)
     shutil.rmtree(set_aside(folder), ignore_errors=True)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
         pid = left.name.split(".")[-2]
@@ -145,7 +145,7 @@ def reading(
     name:str=None, # The learner expected there
 ) -> dict:         # The contents of `learner.json`
     "The facts about a saved learner, after all of its files were found whole."
-    folder, again = whole(folder), "save the learner again, or take another copy."
+    folder, again = saved_folder(folder), "save the learner again, or take another copy."
     require((folder / "learner.json").is_file(), f"{folder} is not a saved learner: it has no learner.json.")
     try:
         facts = json.loads((folder / "learner.json").read_text())
@@ -231,7 +231,7 @@ def load(cls:Head, folder):
     "The learner that `save` wrote."
     from safetensors.numpy import load_file
     self = cls(**reading(folder, "head")["params"])
-    folder = whole(folder)
+    folder = saved_folder(folder)
     weights = load_file(folder / "head.safetensors")
     self.W, self.bias = weights["W"], weights["bias"]
     if (folder / "lsa.npz").exists(): self.fitted = load_lsa(folder / "lsa.npz")
@@ -725,7 +725,7 @@ def save(self:FineTune, folder):
 def load(cls:FineTune, folder, device=None):
     "The learner that `save` wrote, on any device."
     facts = reading(folder, "finetune")
-    folder = whole(folder)
+    folder = saved_folder(folder)
     self = cls(**{**facts["params"], "model": "minilm"}, device=device)
     self.model = facts["params"]["model"]  # where a new fit would start; it need not be on this machine
     self.seen, self.log, self.made = np.array(facts["seen"]), facts["log"], facts.get("made")

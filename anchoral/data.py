@@ -264,6 +264,11 @@ class Task:
         return np.isin(self.labels, self.minority)
 
 # %% ../nbs/00_data.ipynb #b9773696
+def _kind_of(value):
+    "The name of its type, with the library it is from."
+    library = type(value).__module__.partition(".")[0]
+    return type(value).__name__ if library == "builtins" else f"{library}.{type(value).__name__}"
+
 def _is_missing(value):
     return value is None or value is pd.NA or isinstance(value, float) and value != value
 

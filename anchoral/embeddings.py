@@ -20,8 +20,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .data import _check_texts, atomic, cache_dir, digest, fetch_package, lookup, require, sha256
-from .data import sweep, warn_unspaced
+from .data import _check_texts, _kind_of, atomic, cache_dir, digest, fetch_package, lookup
+from .data import require, sha256, sweep, warn_unspaced
 
 # %% ../nbs/01_embeddings.ipynb #83606e10
 def as_rows(
@@ -29,7 +29,7 @@ def as_rows(
     what="embeddings", # What it is, for the error
 ) -> np.ndarray:
     "`rows` as a numpy array, itself where it is one; a `ValueError` that says how to make one."
-    kind = f"{type(rows).__module__.partition('.')[0]}.{type(rows).__name__}"
+    kind = _kind_of(rows)
     require(not hasattr(rows, "toarray"), f"{what}: a sparse matrix ({kind}) has no rows of length one to compare; "
                                           "give a dense array: .toarray(), after a TruncatedSVD if it is wide")
     try:
@@ -531,6 +531,10 @@ def _load(folder):
         model = SentenceTransformer(str(folder), device="cuda" if torch.cuda.is_available() else "cpu",
                                     local_files_only=True, trust_remote_code=False,
                                     model_kwargs={"use_safetensors": True, "dtype": torch.float32})
+    except Exception as e: # each library beneath has its own kinds
+        said = (str(e).splitlines() or [type(e).__name__])[0]
+        raise OSError(f"could not load the model in {folder}: {said}; choose one whose files are whole and "
+                      "that needs no code of its own") from e
     finally:
         if bars: logging.enable_progress_bar()
     return model, model.max_seq_length

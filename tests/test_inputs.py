@@ -124,7 +124,8 @@ def test_what_needs_no_repair_is_read(tmp_path):
     rows = f'\ufeff,text,y\n\n0,"a\nb",x\n1,"say ""no""",\n2,{long},None\n'
     (tmp_path/"mine.CSV").write_text(rows, encoding="utf-8", newline="")
     task = Task.from_frame(tmp_path/"mine.CSV", label="y", minority="x")
-    assert task.texts == ["a\nb", 'say "no"', long] and task.classes == ("None", "x") and task.labels.tolist() == [1, -1, 0]
+    assert task.texts == ["a\nb", 'say "no"', long]
+    assert task.classes == ("None", "x") and task.labels.tolist() == [1, -1, 0]
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
@@ -138,7 +139,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
 
 NASTY = st.lists(st.one_of(
     st.text(st.characters(exclude_categories=())), st.text(st.sampled_from("\0\r\n\t\",;\x85\u2028\ufeff\u200b a=+-@")),
-    st.sampled_from(["a\rb", "\r", "a\0b", "\ud800", "x\udfffy", "\ufeffa", "a\u2028b", "=1+1", "'", '"', '""', "İ", "é"])),
+    st.sampled_from(["a\rb", "\r", "a\0b", "\ud800", "x\udfffy", "\ufeffa", "a\u2028b", "=1+1", "'", '"', '""', "İ"])),
     min_size=1, max_size=6)
 
 
@@ -182,7 +183,7 @@ def sparse():
 
 @pytest.mark.parametrize("make, says", [
     (sparse, "a sparse matrix.*toarray"), (tensor, r"got torch.Tensor; give .detach\(\)"),
-    (lambda: [[1., 2.], [1.]], "must be an .n, d. array of numbers, got builtins.list"), (lambda: None, "must be an"),
+    (lambda: [[1., 2.], [1.]], "must be an .n, d. array of numbers, got list"), (lambda: None, "must be an"),
     (lambda: "words".split(), "must be an"), (lambda: 3, "must be an"), (lambda: {"a": [1]}, "must be an"),
 ])
 def test_what_are_no_vectors_is_named(make, says):
@@ -210,7 +211,8 @@ def test_a_model_object_is_named():
 
 @pytest.mark.parametrize("texts", [{"a": 1}, {"a", "b"}, pd.DataFrame({"text": ["a"]}), 3])
 def test_what_is_no_list_of_texts_is_named(texts):
-    with pytest.raises(ValueError, match=f"must be a list of strings, got {type(texts).__name__}"): encode(texts, letters)
+    with pytest.raises(ValueError, match=f"must be a list of strings, got {type(texts).__name__}"):
+        encode(texts, letters)
 
 
 @pytest.mark.parametrize("encoder", ["", " ", ".", "FOLDER", Path(".")])
@@ -233,7 +235,8 @@ def test_a_checkpoint_with_code_of_its_own_is_refused(tmp_path, monkeypatch):
     (tmp_path/"model.safetensors").write_bytes(b"")
     (tmp_path/"config.json").write_text(json.dumps({"model_type": "evil", "auto_map": {
         "AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}))
-    with pytest.raises(Exception, match="(?i)remote.code|trust|evil"): encode(["a"], str(tmp_path))
+    with pytest.raises(OSError, match="could not load the model in .*needs no code of its own"):
+        encode(["a"], str(tmp_path))
     (tmp_path/"modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "evil.Model"}]))
     with pytest.raises(OSError, match="asks for code of its own .evil.Model., which is never run"):
         encode(["a"], str(tmp_path))
@@ -307,8 +310,9 @@ CHINESE = [f"金属价格上涨到历史最高水平第{i}次市场反应强烈"
 
 
 @pytest.mark.parametrize("text, unspaced", [
-    (CHINESE[0], True), ("東京の株式市場は続落、金属株が安い", True), ("ราคาทองคำพุ่งสูงขึ้นเป็นประวัติการณ์ในวันนี้", True),
-    ("ACGT"*40, True), ("金属 价格 上涨", False), ("서울의 주식 시장은 하락했다", False), ("Rhabarberbarbarabar öffnet", False),
+    (CHINESE[0], True), ("東京の株式市場は続落、金属株が安い", True),
+    ("ราคาทองคำพุ่งสูงขึ้นเป็นประวัติการณ์ในวันนี้", True), ("ACGT"*40, True),
+    ("金属 价格 上涨", False), ("서울의 주식 시장은 하락했다", False), ("Rhabarberbarbarabar öffnet", False),
     ("https://example.org/a/very/long/path/to/a/page?with=arguments&more=of-them", False), ("x", False), ("", False),
 ])
 def test_texts_without_spaces_are_recognised(text, unspaced):
@@ -316,8 +320,8 @@ def test_texts_without_spaces_are_recognised(text, unspaced):
 
 
 def test_words_of_texts_without_spaces_are_not_compared_in_silence():
-    for call in (lambda: fit_lsa(CHINESE + ["金属 价格", "金属 市场"]), lambda: encode(CHINESE, "lsa", fit_on=CHINESE + POOL),
-                 lambda: BM25Index(CHINESE, X[:30])):
+    for call in (lambda: fit_lsa(CHINESE + ["金属 价格", "金属 市场"]), lambda: BM25Index(CHINESE, X[:30]),
+                 lambda: encode(CHINESE, "lsa", fit_on=CHINESE + POOL)):
         with pytest.warns(UserWarning, match="of the texts have no spaces .*encoder made for the language"): call()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -474,7 +478,8 @@ def dead():
 def test_leftovers_of_killed_processes_are_swept(tmp_path):
     "Only files that `atomic` names, of processes that are gone, an hour after they were written."
     old, gone = time.time() - 7200, dead()
-    names = [f".x.npy.{gone}.tmp", f".y.{gone}.tmp", f".x.npy.{os.getpid()}.tmp", f"x.npy.{gone}.tmp", ".mine.tmp", "x.npy"]
+    names = [f".x.npy.{gone}.tmp", f".y.{gone}.tmp", f".x.npy.{os.getpid()}.tmp", f"x.npy.{gone}.tmp", ".mine.tmp",
+             "x.npy"]
     for name in names: (tmp_path/name).touch()
     (tmp_path/f".folder.{gone}.tmp").mkdir()
     (tmp_path/f".folder.{gone}.tmp/part").touch()

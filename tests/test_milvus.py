@@ -1,4 +1,5 @@
 """The vector database: a whole simulation against exact search, what is excluded, and an insertion that is cut off."""
+import shutil
 import subprocess
 import sys
 
@@ -120,11 +121,35 @@ def test_opened_again(tmp_path, monkeypatch):
 
 
 def test_what_it_says_when_it_cannot(tmp_path):
-    with pytest.raises(OSError, match="no Milvus at 'http://127.0.0.1:1'"): connect_milvus("http://127.0.0.1:1")
+    with pytest.raises(OSError, match="no Milvus at 'http://127.0.0.1:1'.*; start one"):
+        connect_milvus("http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="Milvus wants an address or a path"): connect_milvus("")
     client = connect_milvus(str(tmp_path/"pool.db"))
     code = ("from anchoral.index import connect_milvus\n"
             f"try: connect_milvus({str(tmp_path/'pool.db')!r})\n"
             "except OSError as e: print(e)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "no Milvus at" in said.stdout, said
+    assert "no Milvus at" in said.stdout and "another program has it open; close that program" in said.stdout, said
+    assert "Traceback" not in said.stderr, said
     client.close()
+
+
+def test_damaged_data_is_named(tmp_path):
+    "Cut files of a pool, and a file where milvus-lite wants a folder."
+    vectors = clustered(200, 8)[0]
+    MilvusIndex(vectors, tmp_path/"pool.db").close()
+    for name, part in [("a.db", "schema.json"), ("b.db", "*.parquet")]:
+        shutil.copytree(tmp_path/"pool.db", tmp_path/name)  # this process still serves the first
+        for path in (tmp_path/name).rglob(part):
+            path.write_bytes(path.read_bytes()[:50])
+        with pytest.raises(OSError, match=f"Milvus at '.*{name}' failed: .*it is built again"):
+            MilvusIndex(vectors, tmp_path/name)
+    (tmp_path/"file.db").write_text("mine")
+    with pytest.raises(OSError, match="no Milvus at '.*file.db': .*; if it is damaged, delete it"):
+        MilvusIndex(vectors, tmp_path/"file.db")
+
+
+def test_instances_that_a_pool_does_not_have_are_refused(world, monkeypatch):
+    index = world[2]
+    monkeypatch.setattr(index.client, "search", lambda *args, **kw: [[{"id": 3000}]])
+    with pytest.raises(OSError, match="gave instances that the pool does not have"): index.neighbours([0], 1)

@@ -183,6 +183,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'anchoral.cli._run_profile': ('cli.html#_run_profile', 'anchoral/cli.py'),
                               'anchoral.cli._saved_ids': ('cli.html#_saved_ids', 'anchoral/cli.py'),
                               'anchoral.cli._say_agreement': ('cli.html#_say_agreement', 'anchoral/cli.py'),
+                              'anchoral.cli._say_warning': ('cli.html#_say_warning', 'anchoral/cli.py'),
                               'anchoral.cli._tasks': ('cli.html#_tasks', 'anchoral/cli.py'),
                               'anchoral.cli.about': ('cli.html#about', 'anchoral/cli.py'),
                               'anchoral.cli.arg': ('cli.html#arg', 'anchoral/cli.py'),

@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'PAGES', 'OTHERS', 'ENCODER_LINES', 'EXAMPLES', 'FIXES', 
            'cmd_cache', 'about', 'cmd_list', 'Parser', 'Once', 'parser', 'explained', 'main']
 
 # %% ../nbs/14_cli.ipynb #ed25d85a
-import argparse, dataclasses, errno, inspect, logging, os, re, shutil, sys
+import argparse, dataclasses, errno, inspect, logging, os, re, shutil, sys, warnings
 from pathlib import Path
 
 from .data import cache_dir, cache_folders, clear_cache, lookup, repo_root, require
@@ -190,37 +190,37 @@ def check_name(
     arg("--runs", default="runs", help="where run folders are"),
     arg("--name", help="name of the results, without a profile; `mine` by default"),
     arg("--add", action="store_true", help="keep the runs that are saved already, beside the new ones"),
-    arg("--replace", action="store_true", help="overwrite results that have this --name"))
+    arg("--replace", action="store_true", help="overwrite the runs that are saved already"))
 def cmd_collect(args):
     "Gather finished runs into results/."
     from anchoral.results import results_dir
     require(not (args.add and args.replace), "--add keeps what is saved and --replace does not; leave out one")
     if args.profile:
         require(not args.name, f"--profile {args.profile} names its results; leave out --name {args.name}")
-        require(not args.replace, "a profile's own results need no --replace; leave it out")
-        df, wanted = _collect_profile(args.profile, args.runs, args.add)
+        df, wanted = _collect_profile(args.profile, args.runs, args.add, args.replace)
     else:
         check_name(args.name or "mine", args.replace, args.add)
-        df, wanted = _collect_all(args.name or "mine", args.runs, args.add)
+        df, wanted = _collect_all(args.name or "mine", args.runs, args.add, args.replace)
     name, of = df.profile.iloc[0], f" of {wanted}" if wanted else ""
     print(f"{results_dir().name}/{name}.parquet: {df.run.nunique()} runs{of}, {len(df)} rows. "
           f"Next: anchoral render --profile {name}")
     return 1 if wanted and df.run.nunique() < wanted else 0
 
 # %% ../nbs/14_cli.ipynb #0c9c4943
-def _collect_profile(name, runs, add):
+def _collect_profile(name, runs, add, replace):
     "The results of a profile, and how many runs it should have."
     from anchoral import grid
     from anchoral.results import run_id, save_results
     ids = set()
     for configs in grid.cells(lookup(name, grid.PROFILES, "profile")).values():
         ids |= {run_id(c) for c in configs}
-    return save_results(name, Path(runs)/name, f"anchoral run --profile {name}", ids, add=add), len(ids)
+    df = save_results(name, Path(runs)/name, f"anchoral run --profile {name}", ids, add=add, replace=replace)
+    return df, len(ids)
 
-def _collect_all(name, runs, add):
+def _collect_all(name, runs, add, replace):
     "The results of all runs of a folder, of which nobody knows how many there should be."
     from anchoral.results import save_results
-    return save_results(name, runs, "anchoral run", add=add), 0
+    return save_results(name, runs, "anchoral run", add=add, replace=replace), 0
 
 # %% ../nbs/14_cli.ipynb #430d5368
 def last_commit() -> str:
@@ -572,6 +572,11 @@ def _failed(command, message):
     print(f"{who}: {' '.join(str(message).split())}", file=sys.stderr)
     return 1
 
+def _say_warning(message, category, *where, **more):
+    "A warning to the user in one line; which line of ours gave it does not help."
+    who = "" if category is UserWarning else f"{category.__name__}: "
+    print(f"anchoral: {who}{' '.join(str(message).split())}", file=sys.stderr)
+
 def _run_command(args):
     "A command's exit code; what a user can mend is one line, anything else keeps its traceback."
     try:
@@ -602,7 +607,9 @@ def main(argv=None) -> int:
     if not args.command:
         p.print_help()
         return 0
-    return _run_command(args)
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        return _run_command(args)
 
 # %% ../nbs/14_cli.ipynb #9e0b7a52
 if __name__ == "__main__" and "get_ipython" not in globals(): # in a notebook this cell must not end the kernel

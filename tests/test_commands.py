@@ -219,10 +219,20 @@ def test_cache_clear_leaves_the_users_folders(tmp_path, monkeypatch, capsys):
     for path in theirs:
         path.parent.mkdir()
         path.write_text("years of work")
-    for words in (["cache"], ["cache", "--clear"], ["cache", "--clear"]):
-        cli.main(words)
-    capsys.readouterr()
+    errors = [said(capsys, *words)[2] for words in (["cache"], ["cache", "--clear"], ["cache", "--clear"])]
+    assert errors[0].startswith(f"anchoral: {tmp_path} holds files and has no mark of ours")
     assert all(path.read_text() == "years of work" for path in theirs)
+
+
+def test_a_folder_of_theirs_in_our_place_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    for path in (tmp_path/"mine", tmp_path/"anchoral/mine"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("years of work")
+    assert cli.main(["cache", "--clear"]) == 1
+    out, err = capsys.readouterr()
+    assert "has no mark of ours" in err and "set ANCHORAL_CACHE to an empty folder" in err and "Deleted" not in out
+    assert (tmp_path/"anchoral/mine").read_text() == "years of work"
 
 
 # errors of the system

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anchoral import grid, results
+from anchoral import cli, grid, results
 from anchoral.data import append_line, sha256
 from anchoral.results import (
     check_name,
@@ -935,3 +935,23 @@ def test_workers_that_die_while_texts_are_encoded_are_one_line():
     grid._warm_there(Client(None), todo)
     assert grid._in_words(died).startswith("its workers died, one after another")
     assert grid._in_words(ValueError("two\nlines")) == "ValueError: two lines"
+
+
+def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_path, capsys):
+    profile = grid.PROFILES["tiny"]
+    first, second = next(iter(grid.cells(profile).values()))
+    for c in (first, second):
+        run(c, tmp_path / "runs/tiny" / run_id(c))
+    collect_tiny = ["collect", "--profile", "tiny", "--runs", str(tmp_path / "runs")]
+    assert cli.main(collect_tiny) == 1  # 2 of the 6 runs, and it says so
+    assert "2 runs of 6" in capsys.readouterr().out
+    where = tmp_path / "runs/tiny" / run_id(first)
+    lines = read_rounds(where)
+    (where / "rounds.jsonl").unlink()
+    for r in lines:
+        append_line(where / "rounds.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0)))
+    cli.main(collect_tiny)
+    assert "would lose 0 and replace 1" in capsys.readouterr().err
+    assert not (load_results("tiny").time_fit == 7).any()
+    cli.main([*collect_tiny, "--replace"])
+    assert (load_results("tiny").query(f"run == '{run_id(first)}'").time_fit == 7).all()

@@ -54,7 +54,7 @@ def _is_foreign(folder):
     return bool(names) and CACHE_MARK not in names
 
 def _mark(folder):
-    "Make the folder and its mark. A folder that cannot be written is left to whoever wants to write."
+    "Make the folder and its mark; a folder that cannot be written is left to who wants to write."
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder/CACHE_MARK).touch()
@@ -63,12 +63,14 @@ def _mark(folder):
 
 @lru_cache
 def _say_subfolder(folder):
-    warnings.warn(f"{folder} holds files and has no mark of ours, so the cache is {folder/'anchoral'}; if all "
+    warnings.warn(f"{folder} holds files and has no mark of ours, so the cache is "
+                  f"{folder/'anchoral'}; if all "
                   f"in {folder} is anchoral's own, create the empty file {folder/CACHE_MARK}", stacklevel=3)
 
 def cache_dir() -> Path:
-    """The folder for everything fetched or computed, made and marked where it is missing:
-    `$ANCHORAL_CACHE`, or its subfolder `anchoral` where it holds files of yours; else the user's cache folder."""
+    """The folder for everything fetched or computed, made and marked where it is missing.
+    `$ANCHORAL_CACHE`, or its subfolder `anchoral` where it holds files of yours;
+    else the user's cache folder."""
     from platformdirs import user_cache_dir
     default = Path(user_cache_dir("anchoral"))
     home = Path(os.environ.get("ANCHORAL_CACHE") or default).expanduser()
@@ -89,7 +91,8 @@ def cache_folders() -> dict[str, Path]:
 def clear_cache() -> list[Path]:
     "Delete our folders in the cache and say which. `ValueError` where the cache has no mark."
     home = cache_dir()
-    require(_is_marked(home), f"{home} has no mark of ours ({CACHE_MARK}), so nothing in it is deleted; "
+    require(_is_marked(home), f"{home} has no mark of ours ({CACHE_MARK}), so nothing in it is "
+                              "deleted; "
                               "delete by hand what you do not need")
     folders = list(cache_folders().values())
     for folder in folders:
@@ -112,7 +115,8 @@ def with_path(error, path) -> OSError:
     if error.filename is not None or not (error.errno in NO_ROOM or short):
         return error
     why = error.strerror or os.strerror(errno.ENOSPC)
-    return OSError(error.errno or errno.ENOSPC, f"{why}: could not write {path}; free some room on its disk "
+    return OSError(error.errno or errno.ENOSPC, f"{why}: could not write {path}; free some room "
+                                                "on its disk "
                                                 "and run again")
 
 @contextmanager
@@ -285,22 +289,27 @@ def _check_texts(texts, where):
     odd = [i for i, t in enumerate(texts) if not isinstance(t, str) and not _is_missing(t)]
     if odd:
         raise ValueError(f"{where}: {len(odd)} texts are not strings, first at rows {odd[:5]} "
-                         f"({type(texts[odd[0]]).__name__}); convert them to strings or choose another column")
+                         f"({type(texts[odd[0]]).__name__}); convert them to strings or choose "
+                         "another column")
     bad = [i for i, t in enumerate(texts) if not isinstance(t, str) or not t.strip()]
     if bad:
         raise ValueError(f"{where}: {len(bad)} missing or empty texts, first at rows {bad[:5]}; "
                          "drop or fill these rows")
     broken = [i for i, t in enumerate(texts) if _has_surrogate(t)]
     if broken:
-        raise ValueError(f"{where}: {len(broken)} texts hold a lone surrogate, which is half a character, "
-                         f"first at rows {broken[:5]}; replace it: text.encode('utf-8', 'replace').decode()")
+        raise ValueError(f"{where}: {len(broken)} texts hold a lone surrogate, which is half a "
+                         "character, "
+                         f"first at rows {broken[:5]}; replace it: text.encode('utf-8', "
+                         "'replace').decode()")
 
 def _check_labels(labels, where):
     "`ValueError` unless `labels` are a row of whole numbers."
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size and labels.dtype.kind not in "iu":
-        raise ValueError(f"{where}: labels must be a row of whole numbers, the positions of classes, got shape "
-                         f"{labels.shape} of {labels.dtype}; use labels.ravel() on a column, and Task.from_frame "
+        raise ValueError(f"{where}: labels must be a row of whole numbers, the positions of "
+                         "classes, got shape "
+                         f"{labels.shape} of {labels.dtype}; use labels.ravel() on a column, and "
+                         "Task.from_frame "
                          "for names")
     return labels.astype(np.int64, copy=False)
 
@@ -331,7 +340,8 @@ def _check_task(task):
     if not len(task.texts): raise ValueError(f"the pool of {task.name!r} is empty")
 
 # %% ../nbs/00_data.ipynb #ae8217b7
-UNSPACED = re.compile( # stretches longer than words: Chinese and Japanese; Thai, Lao, Tibetan, Burmese, Khmer; any letters
+# stretches longer than words: Chinese, Japanese; Thai, Lao, Tibetan, Burmese, Khmer; any letters
+UNSPACED = re.compile(
     "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{7,}"
     "|[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]{20,}|[^\\W\\d_]{60,}")
 
@@ -355,9 +365,12 @@ def warn_unspaced(
     "Warn where a tenth of the texts or more have no spaces between their words."
     share = share_unspaced(texts)
     if share >= .1:
-        warnings.warn(f"{share:.0%} of the texts have no spaces between words, and {who} takes a whole stretch "
-                      "for one word: it will find next to nothing alike; use a sentence-transformers encoder "
-                      'made for the language, encoder="owner/name", or put spaces between the words')
+        warnings.warn(f"{share:.0%} of the texts have no spaces between words, and {who} takes a "
+                      "whole stretch "
+                      "for one word: it will find next to nothing alike; use a "
+                      "sentence-transformers encoder "
+                      'made for the language, encoder="owner/name", or put spaces between the '
+                      'words')
 
 # %% ../nbs/00_data.ipynb #6066a95d
 def _decoded(path):
@@ -366,13 +379,16 @@ def _decoded(path):
     if not data.strip():
         raise ValueError(f"{path} is empty; a table needs a line of column names and a row")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:2]:
-        raise ValueError(f"{path} is UTF-16; save it as UTF-8, or give pd.read_csv({path.name!r}, encoding='utf-16')")
+        raise ValueError(f"{path} is UTF-16; save it as UTF-8, or give "
+                         f"pd.read_csv({path.name!r}, encoding='utf-16')")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
-        raise ValueError(f"{path}, line {line} is not UTF-8 (byte 0x{data[e.start]:02x}); save it as UTF-8, or give "
-                         f"pd.read_csv({path.name!r}, encoding='cp1252') if it comes from Windows") from None
+        raise ValueError(f"{path}, line {line} is not UTF-8 (byte 0x{data[e.start]:02x}); save "
+                         "it as UTF-8, or give "
+                         f"pd.read_csv({path.name!r}, encoding='cp1252') if it comes from "
+                         "Windows") from None
 
 def _csv_rows(path):
     "The rows of a CSV file and the line on which each ends, blank lines left out."
@@ -384,7 +400,8 @@ def _csv_rows(path):
             if row:
                 rows.append((row, reader.line_num))
     except csv.Error as e:
-        raise ValueError(f"{path}, line {reader.line_num}: {e}; put a text with quotes in it into quotes, "
+        raise ValueError(f"{path}, line {reader.line_num}: {e}; put a text with quotes in it "
+                         "into quotes, "
                          'each quote in it doubled (""), or give a data frame') from None
     finally:
         csv.field_size_limit(limit)
@@ -396,24 +413,30 @@ def _other_separator(header):
     return found[0] if found else None
 
 def _read_csv(path) -> pd.DataFrame:
-    """A CSV file as strings, empty cells missing. Nothing is repaired: where rows do not fit the header,
-    no one can know which column a cell is from."""
+    """A CSV file as strings, empty cells missing. Nothing is repaired:
+    where rows do not fit the header, no one can know which column a cell is from."""
     rows = _csv_rows(path)
     (header, _), *rows = rows
     if separator := _other_separator(header):
-        raise ValueError(f"{path}: its columns seem to be separated by {separator!r}; save it with commas, "
+        raise ValueError(f"{path}: its columns seem to be separated by {separator!r}; save it "
+                         "with commas, "
                          f"or give pd.read_csv({path.name!r}, sep={separator!r})")
     for number, (row, line) in enumerate(rows):
         if len(row) == len(header):
             continue
-        commas = "; the row ends in a comma and the header does not" if len(row) > len(header) and not row[-1] else ""
-        raise ValueError(f"{path}, line {line} (row {number}): {len(row)} cells for the {len(header)} columns "
-                         f"{header[:10]}{commas}; give each row as many cells as the header, and put a text "
+        commas = ""
+        if len(row) > len(header) and not row[-1]:
+            commas = "; the row ends in a comma and the header does not"
+        raise ValueError(f"{path}, line {line} (row {number}): {len(row)} cells for the "
+                         f"{len(header)} columns "
+                         f"{header[:10]}{commas}; give each row as many cells as the header, and "
+                         "put a text "
                          "with commas or line breaks in it into quotes")
     names = [name or f"Unnamed: {i}" for i, name in enumerate(header)]
     _check_columns(names, path)
     frame = pd.DataFrame([row for row, _ in rows], columns=names, dtype=object)
-    return frame.where(frame != "", None) # a class may be called "None": only an empty cell is missing
+    # a class may be called "None": only an empty cell is missing
+    return frame.where(frame != "", None)
 
 def _read_parquet(path) -> pd.DataFrame:
     try:
@@ -422,11 +445,13 @@ def _read_parquet(path) -> pd.DataFrame:
         raise
     except Exception as e: # a damaged file can raise anything
         said = (str(e).splitlines() or [type(e).__name__])[0]
-        raise ValueError(f"cannot read {path}: not a whole parquet file ({said}); write or fetch it again") from None
+        raise ValueError(f"cannot read {path}: not a whole parquet file ({said}); write or fetch "
+                         "it again") from None
 
 def _check_columns(names, where):
     twice = [name for name, n in Counter(names).items() if n > 1]
-    require(not twice, f"{where} has more than one column named {twice[:1]}; rename or drop all but one")
+    require(not twice, f"{where} has more than one column named {twice[:1]}; rename or drop all "
+                       "but one")
 
 # %% ../nbs/00_data.ipynb #47871ed3
 def _no_table(data):
@@ -434,13 +459,15 @@ def _no_table(data):
     kind = type(data).__name__
     if isinstance(data, Mapping):
         names = list(data)[:5]
-        if any(hasattr(value, "to_pandas") or isinstance(value, pd.DataFrame) for value in data.values()):
+        first = next(iter(data.values()), None)
+        if hasattr(first, "to_pandas") or isinstance(first, pd.DataFrame):
             return f"a {kind} holds several tables, {names}; give one of them: data[{names[0]!r}]"
         return f"a {kind} is no table; give pd.DataFrame(data)"
     if isinstance(data, pd.Series):
         return f"a Series is one column, here {data.name!r}; give series.to_frame('text')"
     if isinstance(data, (list, tuple, np.ndarray)):
-        return f"a {kind} has no column names; give pd.DataFrame({{'text': texts, 'label': labels}})"
+        return (f"a {kind} has no column names; "
+                "give pd.DataFrame({'text': texts, 'label': labels})")
     return f"got {kind}; give a data frame, a path to a CSV or parquet file, or a datasets.Dataset"
 
 def _frame(data) -> pd.DataFrame:
@@ -507,10 +534,11 @@ def from_frame(
     classes=None,    # All class names; default: the labels found, sorted
     name="mine",
 ) -> Task:
-    """A `Task` from a table. Raises `ValueError` for a missing column, an empty text or an unknown class.
+    """A `Task` from a table. `ValueError` for a missing column, an empty text or an unknown class.
     No column is taken for ids: an instance is its row, counted from 0."""
     if isinstance(classes, str):
-        raise ValueError(f"classes must be a list of names, got one string; write [{classes!r}, ...]")
+        raise ValueError(f"classes must be a list of names, got one string; write [{classes!r}, "
+                         "...]")
     df = _frame(data)
     texts, values = list(_column(df, text)), _column(df, label) if label else [None]*len(df)
     if not texts: raise ValueError("the table has no rows; a pool needs at least one text")
@@ -815,7 +843,7 @@ REVISIONS = { # the data sets of the paper on the hub, each at the commit that i
     "pietrolesci/amazoncat-13k": "43b60dff9b95c1a46b8dc78d57060cbfb911e353",
     "pietrolesci/agnews": "597b3052e0a99a5e29d7bf585180781f5dd1a68e",
     "pietrolesci/wikitoxic": "dd9ad96bd3abb272e974d7a183f2b0ad6af2d1b6",
-} # found on saved pages of the hub's history, where no texts change later; Table 4's counts are checked on loading
+} # from saved pages of the hub, where no texts change later; loading checks Table 4's counts
 AMAZON = { # §B.2 and the released preparation; where several match, the last named wins
     "philosophy": [413, 3999, 4044, 5881, 8900, 8901, 10990, 13319],
     "archaeology": [538, 539, 8601], "agriculture": [246], "audio": [677],
@@ -848,13 +876,16 @@ def _hub_frame(source, split, revision):
     if Path(source).is_dir() and not list(Path(source).glob(f"{split}*.parquet")):
         raise OSError(f"no {split}*.parquet in {source}; a local task needs train*.parquet and test*.parquet")
     if Path(source).is_dir():
-        return load_dataset("parquet", data_files=str(Path(source)/f"{split}*.parquet"), split="train",
-                            trust_remote_code=False).to_pandas()
+        files = str(Path(source)/f"{split}*.parquet")
+        local = load_dataset("parquet", data_files=files, split="train", trust_remote_code=False)
+        return local.to_pandas()
     log.info("%s: %s at revision %s", source, split, revision)
     try:
-        return load_dataset(source, split=split, revision=revision, trust_remote_code=False).to_pandas()
+        found = load_dataset(source, split=split, revision=revision, trust_remote_code=False)
+        return found.to_pandas()
     except Exception as e:
-        raise OSError(f"could not load {source!r} at revision {revision} from the hub ({type(e).__name__}): "
+        raise OSError(f"could not load {source!r} at revision {revision} from the hub "
+                      f"({type(e).__name__}): "
                       "check the network, use an offline task, or give source= a local folder with "
                       "train*.parquet and test*.parquet") from e
 
@@ -872,7 +903,8 @@ def hub_task(
     "One of the paper's four tasks; its counts must be Table 4's when it comes from the hub."
     classes, seed = list(TABLE4[name]), _task_seed(name)
     rare = tuple(classes.index(m) for m in minority)
-    frames = {s: _hub_frame(source or repo, s, revision or REVISIONS[repo]) for s in ("train", "test")}
+    revision = revision or REVISIONS[repo]
+    frames = {s: _hub_frame(source or repo, s, revision) for s in ("train", "test")}
     y = {s: label(f) for s, f in frames.items()}
     common = next(c for c in range(len(classes)) if c not in rare)
     rows = {"train": downsample(y["train"], one_percent(y["train"], rare[0]) if one_percent_train else {}, seed),

@@ -30,12 +30,16 @@ def as_rows(
 ) -> np.ndarray:
     "`rows` as a numpy array, itself where it is one; a `ValueError` that says how to make one."
     kind = _kind_of(rows)
-    require(not hasattr(rows, "toarray"), f"{what}: a sparse matrix ({kind}) has no rows of length one to compare; "
-                                          "give a dense array: .toarray(), after a TruncatedSVD if it is wide")
+    require(not hasattr(rows, "toarray"), f"{what}: a sparse matrix ({kind}) has no rows of "
+                                          "length one to compare; "
+                                          "give a dense array: .toarray(), after a TruncatedSVD "
+                                          "if it is wide")
     try:
         return np.asarray(rows)
-    except (ValueError, TypeError, RuntimeError): # ragged lists; tensors on a GPU, with a gradient or in bfloat16
-        fix = "a list of rows of one length" if isinstance(rows, (list, tuple)) else ".detach().cpu().float().numpy()"
+    except (ValueError, TypeError, RuntimeError): # ragged lists; tensors with a gradient
+        fix = ".detach().cpu().float().numpy()"
+        if isinstance(rows, (list, tuple)):
+            fix = "a list of rows of one length"
     raise ValueError(f"{what} must be an (n, d) array of numbers, got {kind}; give {fix}")
 
 def _lengths(rows):
@@ -72,7 +76,8 @@ def check_texts(
     "`texts` as a list; a `ValueError` that names the rows when one is missing, blank or not a string."
     if isinstance(texts, (str, bytes)):
         raise ValueError(f"{where} must be a list of strings, got one string; write [{str(texts)[:20]!r}]")
-    if isinstance(texts, (Mapping, Set)) or hasattr(texts, "columns") or not hasattr(texts, "__iter__"):
+    has_order = hasattr(texts, "__iter__") and not isinstance(texts, (Mapping, Set))
+    if not has_order or hasattr(texts, "columns"):
         raise ValueError(f"{where} must be a list of strings, got {type(texts).__name__}; "
                          "give the column of a table, or a list in the order of your rows")
     texts = list(texts)
@@ -283,7 +288,8 @@ def _gathered(store, rows, path):
     "The rows as a `.npy` file of their own, memory-mapped; written once."
     if not path.exists():
         header = dict(descr="<f4", fortran_order=False, shape=(len(rows), store.vectors.shape[1]))
-        with atomic(path) as tmp, open(tmp, "wb") as f: # not through a map, where a full disk kills the process
+        # a memory map would kill the process on a full disk
+        with atomic(path) as tmp, open(tmp, "wb") as f:
             np.lib.format.write_array_header_1_0(f, header)
             for i in range(0, len(rows), 8192):
                 f.write(np.ascontiguousarray(store.vectors[rows[i:i+8192]], "<f4").tobytes())
@@ -336,7 +342,8 @@ def find_encoder(
         kind, how = type(encoder).__name__, "its name or folder"
         if hasattr(encoder, "encode"):
             how = "its method `encode`, or " + how
-        raise ValueError(f"encoder must be a name, a folder or a function from a list of strings to rows, got a model "
+        raise ValueError(f"encoder must be a name, a folder or a function from a list of strings "
+                         "to rows, got a model "
                          f"({kind}); give {how}")
     if callable(encoder): return encoder
     if not isinstance(encoder, (str, Path)):
@@ -345,11 +352,14 @@ def find_encoder(
     if isinstance(max_tokens, bool) or not isinstance(max_tokens, (int, np.integer)) or max_tokens < 1:
         raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
     if encoder in ENCODERS: return ENCODERS[encoder](int(max_tokens), fit_on)
-    if str(encoder).strip() and Path(encoder).is_dir():
+    is_folder = bool(str(encoder).strip()) and Path(encoder).is_dir()
+    if is_folder:
         has = [name for name in ("modules.json", "config.json") if (Path(encoder)/name).is_file()]
-        require(has, f"encoder {str(encoder)!r} is a folder without a model; give a folder with config.json and "
+        require(has, f"encoder {str(encoder)!r} is a folder without a model; give a folder with "
+                     "config.json and "
                      f"model.safetensors, or a name: {', '.join(ENCODERS)}")
-    if str(encoder).strip() and Path(encoder).is_dir() or "/" in str(encoder) and not str(encoder).startswith(("/", ".", "~")):
+    is_on_hub = "/" in str(encoder) and not str(encoder).startswith(("/", ".", "~"))
+    if is_folder or is_on_hub:
         return sentence_encoder(str(encoder), int(max_tokens))
     return lookup(encoder, ENCODERS, "encoder")
 
@@ -390,13 +400,15 @@ MPNET_FILES = { # file in the model folder -> SHA-256; nothing else of the archi
 }
 
 def _check_files(folder, files):
-    "`OSError` unless each of `files` in the folder is the one we know; a file is read again when it has changed."
+    "`OSError` unless each of `files` is the one we know; a file is read again when it has changed."
     for name, want in files.items():
         path = folder/name
         if not path.is_file():
-            raise OSError(f"{path} is missing; empty the cache with `anchoral cache --clear` and run again")
+            raise OSError(f"{path} is missing; empty the cache with `anchoral cache --clear` and "
+                          "run again")
         if (got := _file_sha256(path)) != want:
-            raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected {want[:12]}…; "
+            raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected "
+                          f"{want[:12]}…; "
                           "empty the cache with `anchoral cache --clear` and run again")
 
 def _packaged_mpnet(home):
@@ -533,7 +545,8 @@ def _load(folder):
                                     model_kwargs={"use_safetensors": True, "dtype": torch.float32})
     except Exception as e: # each library beneath has its own kinds
         said = (str(e).splitlines() or [type(e).__name__])[0]
-        raise OSError(f"could not load the model in {folder}: {said}; choose one whose files are whole and "
+        raise OSError(f"could not load the model in {folder}: {said}; choose one whose files are "
+                      "whole and "
                       "that needs no code of its own") from e
     finally:
         if bars: logging.enable_progress_bar()
@@ -554,7 +567,8 @@ def sentence_encoder(
     else:
         folder = Path(model) if Path(model).is_dir() else hub_folder(*model.split("@", 1))
         if folder.parent.name == "snapshots" and "@" not in model:
-            _say(f"{model}: read at its newest revision; to read this one again, write {model}@{folder.name}")
+            _say(f"{model}: read at its newest revision; to read this one again, write "
+                 f"{model}@{folder.name}")
         find, version = lambda: folder, _folder_digest(folder)
     def run(texts):
         st, most = _load(find())
@@ -606,9 +620,12 @@ def _say_no_words(pool):
     analyse = _vectorizer().build_analyzer()
     for text in pool[:1000]:
         words.update(analyse(text))
-    require(len(words) > 1, f"the {len(pool)} texts of fit_on do not have two different words that LSA could use")
-    raise ValueError(f"hardly a word is in two of the {len(pool):,} texts of fit_on (the first are {pool[:2]}), and "
-                     'LSA compares texts by the words they share; use a sentence encoder, encoder="minilm"')
+    require(len(words) > 1, f"the {len(pool)} texts of fit_on do not have two different words "
+                            "that LSA could use")
+    raise ValueError(f"hardly a word is in two of the {len(pool):,} texts of fit_on (the first "
+                     f"are {pool[:2]}), and "
+                     'LSA compares texts by the words they share; use a sentence encoder, '
+                     'encoder="minilm"')
 
 def fit_lsa(
     pool:Sequence[str], # Texts to fit on
@@ -660,7 +677,8 @@ ENCODERS["lsa"] = lambda max_tokens, fit_on: lsa_encoder(fit_on)
 def save_lsa(lsa:LSA, path):
     "Write a fitted LSA to one `.npz` file of plain arrays."
     words = np.frombuffer("\n".join(lsa.words).encode(), np.uint8)
-    parts = dict(name=np.array(lsa.name), words=words, idf=lsa.idf, components=lsa.components, mean=lsa.mean)
+    parts = dict(name=np.array(lsa.name), words=words, idf=lsa.idf, components=lsa.components,
+                 mean=lsa.mean)
     with atomic(path) as tmp, open(tmp, "wb") as f:
         np.savez(f, **parts, check=np.array(_lsa_check(parts)))
 
@@ -672,7 +690,7 @@ def _lsa_check(parts):
                   *(parts[name] for name in LSA_PARTS))
 
 def _read_lsa(path):
-    "The arrays of a saved LSA; a `ValueError` where they are not what was written. Older files have no check."
+    "The arrays of a saved LSA; `ValueError` where they changed. Older files have no check."
     with np.load(path, allow_pickle=False) as f:
         parts = {name: f[name] for name in f.files}
     check = parts.pop("check", None)
@@ -680,11 +698,12 @@ def _read_lsa(path):
     require(check is None or str(check) == _lsa_check(parts), "it does not match its check")
     n_words = parts["words"].tobytes().count(b"\n") + 1
     dims = len(parts["mean"])
-    require(parts["components"].shape == (dims, n_words) and parts["idf"].shape == (n_words,), "its parts do not fit")
+    fits = parts["components"].shape == (dims, n_words) and parts["idf"].shape == (n_words,)
+    require(fits, "its parts do not fit each other")
     return parts
 
 def load_lsa(path) -> LSA:
-    "The fitted LSA that `save_lsa` wrote. `FileNotFoundError` without it, `ValueError` where it is damaged."
+    "The fitted LSA that `save_lsa` wrote. `ValueError` where it is damaged."
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {str(path)!r}; give the .npz file that save_lsa wrote")
@@ -705,7 +724,8 @@ def _parquet_rows(path, column, id_column, ids):
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as e:
         said = str(e).splitlines()[0]
-        raise ValueError(f"cannot read {path}: not a whole parquet file ({said}); write it again") from None
+        raise ValueError(f"cannot read {path}: not a whole parquet file ({said}); write it "
+                         "again") from None
     _once_each(schema.names, path)
     for name in (column, id_column):
         if name is not None and name not in schema.names: lookup(name, schema.names, "column")
@@ -727,9 +747,11 @@ def _parquet_rows(path, column, id_column, ids):
     else:
         rows = np.stack([_numbers(table[name], name) for name in wanted], 1)
         _no_ids(rows, wanted, path)
-    unused = [name for name in schema.names if name not in (*wanted, id_column) and not name.startswith("__")]
+    used = {*wanted, id_column, *(name for name in schema.names if name.startswith("__"))}
+    unused = [name for name in schema.names if name not in used]
     if ids is None and unused:
-        warnings.warn(f"{path.name}: the rows are taken in the order of the file, and the columns {unused[:5]} are not "
+        warnings.warn(f"{path.name}: the rows are taken in the order of the file, and the "
+                      f"columns {unused[:5]} are not "
                       "used; if one names the texts, give id_column= and ids=")
     return rows if ids is None else rows[_positions(table[id_column].to_pylist(), ids, id_column)]
 
@@ -742,14 +764,16 @@ def _numbers(column, name):
     try:
         return column.to_numpy().astype(np.float32)
     except (ValueError, TypeError):
-        raise ValueError(f"column {name!r} holds {column.type}, no numbers; choose another, column=") from None
+        raise ValueError(f"column {name!r} holds {column.type}, no numbers; choose another, "
+                         "column=") from None
 
 def _no_ids(rows, names, path):
-    "`ValueError` where some columns hold whole numbers and others fractions: such a column may be ids with a gap."
-    whole = [bool((np.rint(column) == column).all() and (np.abs(column) > 1).any()) for column in rows.T]
+    "`ValueError` where one column holds whole numbers and others fractions: it may be ids."
+    whole = ((np.rint(rows) == rows).all(0) & (np.abs(rows) > 1).any(0)).tolist()
     if any(whole) and not all(whole):
         suspect = names[whole.index(True)]
-        raise ValueError(f"{path.name}: column {suspect!r} holds whole numbers and others hold fractions, so it may be "
+        raise ValueError(f"{path.name}: column {suspect!r} holds whole numbers and others hold "
+                         "fractions, so it may be "
                          f"ids and no dimension; give id_column={suspect!r} and ids=, or drop it")
 
 # %% ../nbs/01_embeddings.ipynb #cd37c4cf
@@ -761,7 +785,8 @@ def _list_rows(column, name):
     if len(odd):
         empty = np.flatnonzero(sizes < 1)
         if len(empty):
-            raise ValueError(f"column {name!r}: {len(empty)} of {len(sizes)} rows are empty, first at "
+            raise ValueError(f"column {name!r}: {len(empty)} of {len(sizes)} rows are empty, "
+                             "first at "
                              f"{empty[:5].tolist()}; drop or compute these rows")
         raise ValueError(f"column {name!r}: {len(odd)} rows differ in length from the first ({sizes[0]}), "
                          f"first at {odd[:5].tolist()}; compute these rows again")
@@ -785,8 +810,11 @@ def _positions(have, ids, name):
     kinds = {type(k).__name__ for k in have} | {type(k).__name__ for k in ids}
     missing = [k for k in ids if k not in where or isinstance(k, float) and k != k]
     if missing:
-        mixed = f"; the ids are of several types, {', '.join(sorted(kinds))}" if len(kinds) > 1 else ""
-        raise ValueError(f"id column {name!r} lacks {len(missing)} of {len(ids)} ids, first {missing[0]!r}{mixed}; "
+        mixed = ""
+        if len(kinds) > 1:
+            mixed = f"; the ids are of several types, {', '.join(sorted(kinds))}"
+        raise ValueError(f"id column {name!r} lacks {len(missing)} of {len(ids)} ids, first "
+                         f"{missing[0]!r}{mixed}; "
                          "give the ids as the file has them")
     return np.array([where[k] for k in ids], np.int64)
 
@@ -808,11 +836,13 @@ def load_vectors(
     rows = source if isinstance(source, (str, Path, np.ndarray)) else as_rows(source, what)
     if isinstance(source, (str, Path)):
         path, what = Path(source), Path(source).name
-        if not path.is_file(): raise FileNotFoundError(f"no file {str(path)!r}; give a .npy or parquet file")
+        if not path.is_file(): raise FileNotFoundError(f"no file {str(path)!r}; give a .npy or "
+                                                       "parquet file")
         if path.suffix == ".npy": rows = _npy_rows(path)
         elif path.suffix in (".parquet", ".pq"): rows = _parquet_rows(path, column, id_column, ids)
         else: raise ValueError(f"cannot read {path.name!r}: expected a name ending in .npy or .parquet")
-    require(rows.ndim == 2, f"{what} must be an (n, d) array of numbers, got shape {rows.shape} of {rows.dtype}")
+    require(rows.ndim == 2, f"{what} must be an (n, d) array of numbers, got shape {rows.shape} "
+                            f"of {rows.dtype}")
     if n is not None and len(rows) != n:
         raise ValueError(f"{what} has {len(rows):,} rows, but there are {n:,} texts; one row per text, in their order "
                          "(of a table, `vectors[task.rows]`)")

@@ -24,7 +24,8 @@ def check_unit(vectors, sample:int=20_000):
     """Raise a `ValueError` unless `vectors` is (n, d) float32 with unit rows
     (all rows, or an even sample of large arrays)."""
     if not isinstance(vectors, np.ndarray):
-        raise ValueError(f"vectors must be a numpy array, (n, d) float32 with unit rows, got {_kind_of(vectors)}; "
+        raise ValueError(f"vectors must be a numpy array, (n, d) float32 with unit rows, got "
+                         f"{_kind_of(vectors)}; "
                          "pass them through `load_vectors`, and texts through `encode`")
     if vectors.ndim != 2 or not len(vectors):
         raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")
@@ -44,7 +45,8 @@ def as_ids(ids, n):
     try:
         ids = np.atleast_1d(np.asarray(ids))
     except (ValueError, TypeError, RuntimeError): # ragged lists, tensors on a GPU
-        raise ValueError(f"ids must be whole numbers in a row, got {type(ids).__name__}; give a list or "
+        raise ValueError(f"ids must be whole numbers in a row, got {type(ids).__name__}; give a "
+                         "list or "
                          "a numpy array") from None
     if ids.ndim != 1: raise ValueError(f"ids must be whole numbers in a row, got shape {ids.shape}")
     if len(ids) and ids.dtype.kind not in "iu":
@@ -60,11 +62,13 @@ def is_whole(value) -> bool:
 def _check_query(vectors, k, exclude, shape):
     "The query vectors and k, cut to the pool: no answer has more instances than that."
     n, d = shape
-    require(not hasattr(vectors, "toarray"), "query vectors are a sparse matrix; give a dense array: .toarray()")
+    require(not hasattr(vectors, "toarray"), "query vectors are a sparse matrix; give a dense "
+                                             "array: .toarray()")
     try:
         vectors = np.atleast_2d(np.asarray(vectors, np.float32))
     except (ValueError, TypeError, RuntimeError):
-        raise ValueError(f"query vectors must be a (q, {d}) array of numbers, got {type(vectors).__name__}") from None
+        raise ValueError(f"query vectors must be a (q, {d}) array of numbers, got "
+                         f"{type(vectors).__name__}") from None
     require(is_whole(k), f"k must be a whole number of at least 1, got {k!r}")
     if k < 1: raise ValueError(f"k must be at least 1, got {k}")
     require(vectors.ndim == 2, f"query vectors must be (q, {d}), got shape {vectors.shape}")
@@ -162,10 +166,12 @@ def build_graph(vectors, M, ef_construction, seed=100, chunk=2_000, order=build_
 # %% ../nbs/02_index.ipynb #6298c237
 def check_graph(M, ef_construction, ef):
     "`ValueError` for parameters with which hnswlib crashes or no graph can be walked."
-    for name, value, low, high in [("M", M, 2, 2048), ("ef_construction", ef_construction, 1, 100_000),
-                                   ("ef", ef, 1, 10_000_000)]:
+    limits = [("M", M, 2, 2048), ("ef_construction", ef_construction, 1, 100_000),
+              ("ef", ef, 1, 10_000_000)]
+    for name, value, low, high in limits:
         require(is_whole(value) and low <= value <= high,
-                f"{name} must be a whole number from {low} to {high:,}, got {value!r}; the paper has M=64, "
+                f"{name} must be a whole number from {low} to {high:,}, got {value!r}; the paper "
+                "has M=64, "
                 "ef_construction=200, ef=200")
 
 class HNSWIndex:
@@ -229,7 +235,7 @@ def vectors_digest(vectors, block:int=50_000) -> str:
     "A name for an embedding matrix: all of it, read in blocks."
     return digest(str(vectors.shape), *(digest(np.asarray(vectors[s:s+block])) for s in range(0, len(vectors), block)))
 
-META = {"M", "ef_construction", "ef", "shape", "vectors", "sha256"} # what graph.json says of a graph
+META = {"M", "ef_construction", "ef", "shape", "vectors", "sha256"} # what graph.json says
 
 def save_index(index:HNSWIndex, folder):
     "Write the graph and what is needed to check it into `folder`."
@@ -239,7 +245,8 @@ def save_index(index:HNSWIndex, folder):
         index.graph.save_index(str(tmp))
         whole = index.graph.index_file_size()
         if tmp.stat().st_size != whole: # hnswlib does not look whether a write succeeded
-            raise OSError(f"could not write {folder/'graph.hnsw'}: {tmp.stat().st_size:,} of {whole:,} bytes are "
+            raise OSError(f"could not write {folder/'graph.hnsw'}: {tmp.stat().st_size:,} of "
+                          f"{whole:,} bytes are "
                           "there; free some room on its disk and run again")
     meta = dict(M=index.M, ef_construction=index.ef_construction, ef=index.ef, shape=list(index.vectors.shape),
                 vectors=vectors_digest(index.vectors), sha256=sha256(folder/"graph.hnsw"))
@@ -247,7 +254,7 @@ def save_index(index:HNSWIndex, folder):
     with atomic(folder/"graph.json") as tmp: tmp.write_text(json.dumps(meta, indent=1))
 
 def _read_meta(path):
-    "What graph.json says; a `ValueError` where it is not what was written. Older files have no check."
+    "What graph.json says; `ValueError` where it changed. Older files have no check."
     meta = json.loads(path.read_text())
     require(isinstance(meta, dict), "it is no object")
     check = meta.pop("check", None)
@@ -284,7 +291,7 @@ def _milvus():
     return pymilvus
 
 class _Heard(logging.Handler):
-    "Keeps the last error that milvus-lite logs: it says no more to its caller than that opening failed."
+    "Keeps the last error that milvus-lite logs: its caller hears only that opening failed."
     error = None
     def emit(self, record):
         if record.exc_info:
@@ -382,8 +389,10 @@ class MilvusIndex:
         try:
             yield
         except _milvus().MilvusException as e:
-            raise OSError(f"Milvus at {str(self.where)!r} failed: {e.message}; if its data is damaged, drop the "
-                          f"collection {self.name}, or delete what is at a path, and it is built again") from None
+            raise OSError(f"Milvus at {str(self.where)!r} failed: {e.message}; if its data is "
+                          "damaged, drop the "
+                          f"collection {self.name}, or delete what is at a path, and it is built "
+                          "again") from None
 
     def neighbours(self, ids, k:int, exclude=None):
         "As `ExactIndex.neighbours`."
@@ -400,8 +409,10 @@ def _ask(self:MilvusIndex, q, k, ef, without):
     answers = [np.array([h["id"] for h in hits], np.int64) for hits in found]
     wrong = [ids for ids in answers if len(ids) and not (0 <= ids.min() and ids.max() < len(self))]
     if wrong:
-        raise OSError(f"Milvus at {str(self.where)!r} gave instances that the pool does not have; its data is "
-                      f"damaged: drop the collection {self.name}, or delete what is at a path, and it is built again")
+        raise OSError(f"Milvus at {str(self.where)!r} gave instances that the pool does not "
+                      "have; its data is "
+                      f"damaged: drop the collection {self.name}, or delete what is at a path, "
+                      "and it is built again")
     return answers
 
 @patch
@@ -453,7 +464,8 @@ class BM25Index:
         vectors, # (n, d) float32, unit rows, for the selection of anchors
     ):
         require(texts is not None and not isinstance(texts, str),
-                f"BM25 compares words: give the pool's texts, a list of strings (texts=), got {type(texts).__name__}")
+                f"BM25 compares words: give the pool's texts, a list of strings (texts=), got "
+                f"{type(texts).__name__}")
         if len(texts) != len(vectors):
             raise ValueError(f"{len(texts)} texts but {len(vectors)} vectors; both must be the whole pool")
         self.vectors, self.texts, self.bm25 = check_unit(vectors), texts, BM25(texts)

@@ -308,7 +308,7 @@ def read(self:Log) -> tuple[list, str]: # The events that are whole, and what is
         events.append(event)
         self._grow(line + b"\n")
     if len(events) < count:
-        return events, f"its end is missing: {count} events were written and {len(events)} are there"
+        return events, f"lines are missing: {count} events were written and {len(events)} are there"
     if self.sums[count] != total:
         return events, "lines were changed, moved or repeated after they had been written"
     if not known:

@@ -542,6 +542,7 @@ FIXES = {errno.ENOSPC: "free some space there, then run the same command again: 
          errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --workers",
          errno.ENOMEM: "close other programs, or use fewer --workers"}
 
+# %% ../nbs/14_cli.ipynb #d32e07b2
 def _places(args):
     "Where a command writes, with the space left there: for an error that does not say which file it met."
     places = [Path(getattr(args, "runs", None) or "."), cache_dir()]

@@ -245,7 +245,7 @@ def run_notebook() -> Path:
     raise FileNotFoundError("nbs/experiments/run.ipynb not found: profiles run from a clone of the repository, "
                             "a wheel does not hold the notebooks")
 
-# %% ../nbs/11_grid.ipynb #dc209d43
+# %% ../nbs/11_grid.ipynb #c06b0ca5
 def _notebook_env(threads=1):
     "The environment variables of a process that executes notebooks."
     own = dict(OMP_NUM_THREADS=str(threads), TQDM_DISABLE="1", TOKENIZERS_PARALLELISM="false",
@@ -276,7 +276,7 @@ def check_kernel():
                            f"{where} comes first. Rename that folder, unset JUPYTER_PATH, or in this environment run "
                            "`python -m ipykernel install --sys-prefix`")
 
-# %% ../nbs/11_grid.ipynb #a411b8f1
+# %% ../nbs/11_grid.ipynb #0dc35a8e
 EXECUTE = """
 import json, sys
 import papermill
@@ -505,7 +505,7 @@ def local_workers(n:int) -> dict:
     from distributed import Nanny
     cards = gpus()
     env = lambda i: {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
-    common = dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="ERROR")
+    common = dict(nthreads=1, host="127.0.0.1", memory_limit=0, dashboard=False, silence_logs="CRITICAL")
     return {i: dict(cls=Nanny, options=dict(common, env=env(i))) for i in range(n)}
 
 # %% ../nbs/11_grid.ipynb #188ef498
@@ -524,8 +524,9 @@ def _cluster(where, workers):
     if where == "local":
         from distributed import Scheduler, SpecCluster
         scheduler = dict(cls=Scheduler, options=dict(host="127.0.0.1", dashboard_address=f"127.0.0.1:{free_port()}"))
-        for part in ("nanny", "worker", "scheduler", "core"): logging.getLogger(f"distributed.{part}").setLevel("ERROR")
-        return SpecCluster(local_workers(workers), scheduler, silence_logs="ERROR")
+        for part in ("nanny", "worker", "scheduler", "core", "http.proxy"):
+            logging.getLogger(f"distributed.{part}").setLevel("CRITICAL") # a run's error comes back with the run
+        return SpecCluster(local_workers(workers), scheduler, silence_logs="CRITICAL")
     if not isinstance(where, str) or ":" in where: return nullcontext(where)
     import dask_jobqueue
     make = getattr(dask_jobqueue, lookup(where, QUEUES | {"local": ""}, "cluster"))

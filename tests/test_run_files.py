@@ -955,3 +955,35 @@ def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_p
     assert not (load_results("tiny").time_fit == 7).any()
     cli.main([*collect_tiny, "--replace"])
     assert (load_results("tiny").query(f"run == '{run_id(first)}'").time_fit == 7).all()
+
+
+DIES = """
+import logging, os, signal, sys
+from anchoral import grid
+
+def warm(todo):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    grid.warm = warm
+    profile = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
+                           grid.variants("anchoral"), grid.head_seeds(1))
+    try:
+        grid.run_on_cluster(profile, sys.argv[1], workers=1, say=lambda line: None)
+    except RuntimeError as e:
+        sys.exit(str(e))
+"""
+
+
+def test_a_cluster_whose_workers_die_prints_one_line(tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "dies.py").write_text(DIES)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "dies.py"), str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+    )
+    (line,) = (done.stdout + done.stderr).strip().splitlines()
+    assert done.returncode == 1 and "reuters-agri killed 4 workers, one after another" in line

@@ -596,6 +596,7 @@ def _run_command(args):
     except (ValueError, RuntimeError, ImportError) as e:
         return _failed(args.command, e)
 
+# %% ../nbs/14_cli.ipynb #6715c23d
 def main(argv=None) -> int:
     "Entry point: an error a user can mend is one line, not a traceback."
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -715,6 +715,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'anchoral.strategies.residual': ('strategies.html#residual', 'anchoral/strategies.py')},
             'anchoral.study.answer': { 'anchoral.study.answer.answer': ('study/answer.html#answer', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer.effect': ('study/answer.html#effect', 'anchoral/study/answer.py'),
+                                       'anchoral.study.answer.first_table': ('study/answer.html#first_table', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer.on_published': ('study/answer.html#on_published', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer.ours': ('study/answer.html#ours', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer.replication_table': ( 'study/answer.html#replication_table',

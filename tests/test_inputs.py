@@ -288,9 +288,11 @@ def test_graphs_that_cannot_be_are_refused(wrong):
 
 
 @pytest.mark.parametrize("make", [ExactIndex, HNSWIndex, lambda x: BM25Index(POOL*2, x)])
-def test_k_is_cut_to_the_pool(make):
-    ids, sims = make(X).neighbours([0, 3], 10**9)
-    assert ids.shape == sims.shape == (2, 40)
+def test_k_far_above_the_pool_is_refused_before_room_is_made_for_it(make):
+    ids, sims = make(X).neighbours([0, 3], 50)
+    assert ids.shape == sims.shape == (2, 50) and (ids[:, 40:] == -1).all()
+    with pytest.raises(ValueError, match="k=1,000,000,000 is far above the pool's 40 instances.*give at most 40"):
+        make(X).neighbours([0, 3], 10**9)
     for k in (2.5, "3", True, None):
         with pytest.raises(ValueError, match="k must be a whole number"): make(X).neighbours([0], k)
 

@@ -352,7 +352,8 @@ def test_numbers_are_names(tmp_path):
     "In a table a label 1 is the class called 1, wherever that class stands."
     t = Task("toy", TEXTS, np.full(120, -1), ("1", "2"), (1,))
     s = Session(parts(), t, tmp_path/"s")
-    assert s.load(pd.DataFrame(dict(id=[3, 4, 5], label=[1, 2, 1.0])), rows="id") == 3 and s.labels == {3: 0, 4: 1, 5: 0}
+    assert s.load(pd.DataFrame(dict(id=[3, 4, 5], label=[1, 2, 1.0])), rows="id") == 3
+    assert s.labels == {3: 0, 4: 1, 5: 0}
     s.close()
 
 

@@ -117,7 +117,7 @@ def test_pool_smaller_than_query(tmp_path, monkeypatch):
     monkeypatch.setitem(results.load_task.__globals__["TASKS"], "small", lambda: small)
     results._task.cache_clear()
     with pytest.raises(ValueError, match="fewer than the initial set and one query"):
-        run(make_config(task="small", encoder="lsa"), tmp_path)
+        run(make_config(task="small", encoder="lsa", budget=110), tmp_path)
 
 
 def test_loop_needs_the_whole_pool():
@@ -300,7 +300,7 @@ def test_initial_set_without_a_class():
     labels = np.zeros(400, int)
     labels[:10], labels[10] = 2, 1
     task = Task("mine", texts, labels, ("often", "once", "rare"), (2,), texts[:3], labels[:3])
-    config = make_config(n_initial=20)
+    config = make_config(n_initial=20, budget=400)
     with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): check_task(config, task)
 
 

@@ -290,6 +290,7 @@ def load_index(folder, vectors) -> HNSWIndex:
 
 # %% ../nbs/02_index.ipynb #1f0bc6da
 def _milvus():
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE") # else gRPC reports keep-alive pings as errors
     try: import pymilvus
     except ImportError as e:
         raise ImportError('Milvus needs pymilvus: pip install "anchoral[milvus]", or use index="exact"') from e

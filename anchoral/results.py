@@ -378,7 +378,8 @@ def run(
         rounds = _open_run(config, folder)
         if rounds and rounds[-1]["end"]: return rounds
         check_task(config, _task(config.task))   # before any long work,
-        make_learner(config, _task(config.task)) # and so does a learner that lacks something
+        learner = make_learner(config, _task(config.task)) # and so does a learner that lacks something
+        getattr(learner, "tokenizer", None) # such as a model that cannot be fetched
         task, index, x, x_test = prepare(config)
         done = max((r["n_labelled"] for r in rounds), default=0)
         with tqdm(total=config.budget, initial=done, desc=f"{config.task} {variant_of(vars(config))}",

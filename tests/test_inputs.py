@@ -472,9 +472,9 @@ def test_a_graph_that_was_cut_by_a_full_disk_is_not_kept(tmp_path):
 
 def dead():
     "The number of a process that has ended."
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
 
 
 def test_leftovers_of_killed_processes_are_swept(tmp_path):

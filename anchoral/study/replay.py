@@ -6,7 +6,6 @@
 __all__ = ['can_replay', 'subpools', 'jaccard', 'overlaps', 'save_overlaps']
 
 # %% ../../nbs/study/replay.ipynb #3dec07f5
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..data import atomic, digest, require
-from ..results import load_results, make_active_learner, make_config, results_dir, _index, _task
+from ..results import (load_about, load_ids, load_results, make_active_learner, make_config, results_dir, _index,
+                              _task)
 
 # %% ../../nbs/study/replay.ipynb #ee5ee8df
 def can_replay(config) -> bool:
@@ -69,8 +69,8 @@ def save_overlaps(
     "Write `<profile>-overlap.parquet` for all runs of a profile that can be replayed; what is there is kept."
     folder = Path(folder or results_dir())
     path = folder/f"{profile}-overlap.parquet"
-    df, ids = load_results(profile, folder), pd.read_parquet(folder/f"{profile}-ids.parquet")
-    configs = {r: make_config(**c) for r, c in json.loads((folder/f"{profile}.json").read_text())["configs"].items()}
+    df, ids = load_results(profile, folder), load_ids(profile, folder)
+    configs = {run: make_config(**fields) for run, fields in load_about(profile, folder)["configs"].items()}
     tables = [pd.read_parquet(path)] if path.exists() else []
     done = set(tables[0].run) if tables else set()
     todo = [r for r in df.run.unique() if r not in done and can_replay(configs[r])]

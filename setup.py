@@ -20,7 +20,7 @@ setup(
     author=cfg["author"],
     license=cfg["license"],
     keywords=cfg["keywords"].split(", "),
-    packages=["anchoral", "anchoral.static", "anchoral.study"],
+    packages=["anchoral", "anchoral.static", "anchoral.study", "anchoral.annotator", "anchoral.teach"],
     package_data={"anchoral.static": ["*"]},
     install_requires=cfg["requirements"].split(),
     extras_require=extras,

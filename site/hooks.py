@@ -214,7 +214,7 @@ def mathml(tex, display):
 
 def on_page_content(content, page, **kwargs):
     "Only HTML that may stay; formulas as MathML: every browser draws it, without a script or a font from elsewhere."
-    from anchoral.explore import figure1_html
+    from anchoral.teach.figure1 import figure1_html
     content = sanitised(content).replace(f"<p>{FIGURE_1}</p>", figure1_html())
     inline = lambda text: re.sub(r"\\\((.*?)\\\)", lambda m: mathml(html.unescape(m[1]), False), text, flags=re.S)
     def headings(items):

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import clustered
 
-from anchoral.annotate import Session, annotate, choose, draw_audit, estimate, hear, read_log, stops, strata
+from anchoral.annotator.session import Session, annotate, choose, draw_audit, estimate, hear, read_log, stops, strata
 from anchoral.data import Task, from_frame
 from anchoral.filters import make_filter
+from anchoral.head import Head
 from anchoral.index import ExactIndex
-from anchoral.learners import Head
 from anchoral.loop import ActiveLearner
-from anchoral.results import load_results
 from anchoral.strategies import make_strategy
+from anchoral.study.runs import load_results
 
 VECTORS, WHICH = clustered(120, 8)
 TRUTH = (WHICH >= 6).astype(int)
@@ -410,7 +410,7 @@ def test_messages_from_the_page(session):
 def test_widget_without_anywidget(session, monkeypatch, capsys):
     import sys
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    from anchoral.annotate import _annotator
+    from anchoral.annotator.session import _annotator
     _annotator.cache_clear()
     session.wait()
     assert annotate(session) is None

@@ -15,8 +15,8 @@ import pytest
 from chrome import page
 
 import anchoral
-from anchoral.annotate import Book, keys_of, read_log
-from anchoral.grid import free_port
+from anchoral.annotator.session import Book, keys_of, read_log
+from anchoral.study.cluster import free_port
 
 STATIC = Path(anchoral.__file__).with_name("static")
 VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"],
@@ -155,12 +155,12 @@ class TestWidget:
 
 NOTEBOOK = """
 import numpy as np
-from anchoral.annotate import Session, annotate
+from anchoral.annotator.session import annotate, Session
 from anchoral.data import Task
 from anchoral.embeddings import encode
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex
-from anchoral.learners import Head
+from anchoral.head import Head
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
 places = ["street", "house", "garden", "cellar"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoral.claims import (
+from anchoral.study.claims import (
     MEASURES,
     PUBLISHED,
     UNIT,
@@ -34,7 +34,7 @@ from anchoral.claims import (
     sign_flip,
     verdicts,
 )
-from anchoral.results import load_results
+from anchoral.study.runs import load_results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT/"results"

@@ -14,13 +14,16 @@ import nbformat
 import pytest
 from worlds import without_clocks
 
-from anchoral import cli, grid
-from anchoral.results import locked, read_rounds, run, run_id
+from anchoral import cli
+from anchoral.study import cluster as cluster_module
+from anchoral.study import profiles
+from anchoral.study.config import run_id
+from anchoral.study.runs import locked, read_rounds, run
 
 ROOT = Path(__file__).parents[1]
-TINY = grid.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700,
+TINY = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700,
                              n_anchors=3, n_neighbours=10),
-                    grid.variants("anchoral", "seals"), grid.head_seeds(1))
+                    profiles.variants("anchoral", "seals"), profiles.head_seeds(1))
 
 
 def start(*words, env=None):
@@ -41,7 +44,7 @@ def until(what, seconds=600):
 def serial(tmp_path_factory):
     "The same grid, one run after the other in this process."
     home = tmp_path_factory.mktemp("serial")
-    for configs in grid.cells(TINY).values():
+    for configs in profiles.cells(TINY).values():
         for c in configs: run(c, home/run_id(c))
     return home
 
@@ -71,7 +74,8 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
             client.wait_for_workers(2, timeout=600)
             pids = client.run(os.getpid)
             assert sorted(pids.values()) == sorted(p.pid for p in processes[1:])
-            thread = Thread(target=lambda: said.append(grid.run_on_cluster(TINY, runs, where, say=lambda line: None)))
+            def go_on(): said.append(cluster_module.run_on_cluster(TINY, runs, where, say=lambda line: None))
+            thread = Thread(target=go_on)
             thread.start()
             worker, cut = until(lambda: victim(client, runs))
             os.kill(pids[worker], signal.SIGKILL)
@@ -89,49 +93,50 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
 
 def test_a_held_lock_is_waited_for(tmp_path):
     "A lost worker may still be writing when its run is given out again."
-    profile = grid.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)
-    (config,) = next(iter(grid.cells(profile).values()))
+    profile = profiles.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)
+    (config,) = next(iter(profiles.cells(profile).values()))
     got = []
     with locked(tmp_path):
-        thread = Thread(target=lambda: got.append(grid.run_there(config, tmp_path)))
+        thread = Thread(target=lambda: got.append(cluster_module.run_there(config, tmp_path)))
         thread.start()
         time.sleep(.3)
         assert not got and not (tmp_path/"rounds.jsonl").exists()
     thread.join(60)
     assert got == ["budget of 125 annotations reached"]
-    with locked(tmp_path), pytest.raises(OSError): grid.run_there(config, tmp_path, wait=.01)
+    with locked(tmp_path), pytest.raises(OSError): cluster_module.run_there(config, tmp_path, wait=.01)
 
 
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     from distributed import Client, LocalCluster
-    broken = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
-                          (dict(variant="good"), dict(variant="bad", initial_group="cotton-candy")), grid.head_seeds(1))
+    broken = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
+                              (dict(variant="good"), dict(variant="bad", initial_group="cotton-candy")),
+                              profiles.head_seeds(1))
     lines = []
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
                       silence_logs=logging.CRITICAL) as cluster, Client(cluster):
-        summary = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
-        again = grid.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
+        summary = cluster_module.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
+        again = cluster_module.run_on_cluster(broken, tmp_path, cluster, say=lines.append)
     assert list(summary.failed) == ["reuters-agri-head-entropy-bad"]
     assert "cotton-candy" in next(iter(summary.failed.values()))
     assert summary.ran == again.skipped == ["reuters-agri-head-entropy-good"]
     assert lines[0].startswith("dashboard: ") and any("good, data seed 100: done" in line for line in lines)
 
 
-@pytest.mark.parametrize("queue", grid.QUEUES)
+@pytest.mark.parametrize("queue", cluster_module.QUEUES)
 def test_job_scripts(queue, monkeypatch):
     "The example of the notebook is a configuration dask-jobqueue takes."
     import dask
     import dask_jobqueue  # its defaults, which a file of yours is merged into
     import yaml
     assert dask_jobqueue.__version__
-    text = "\n".join(c.source for c in nbformat.read(ROOT/"nbs/11_grid.ipynb", 4).cells)
+    text = "\n".join(c.source for c in nbformat.read(ROOT/"nbs/study/grid.ipynb", 4).cells)
     config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S)[1])
     if queue != "slurm":
         more = {k: yaml.safe_load("{" + v + "}") for k, v in re.findall(r"(PBS|SGE|LSF)(?: takes)? `([^`]+)`", text)}
         job = {k: v for k, v in config["jobqueue"]["slurm"].items() if k != "job-extra-directives"}
         config = {"jobqueue": {queue: job | more[queue.upper()]}}
     settings = {f"jobqueue.{queue}.{k}": v for k, v in config["jobqueue"][queue].items()}
-    with dask.config.set(settings), grid._cluster(queue, 0) as cluster:
+    with dask.config.set(settings), cluster_module._cluster(queue, 0) as cluster:
         script = cluster.job_script()
     assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script
     assert "--nthreads 1" in script
@@ -143,4 +148,5 @@ def test_what_a_wrong_word_says(tmp_path, capsys):
     for where, says in [("slrum", "did you mean 'slurm'"), ("slurm", "jobqueue.yaml does not describe a job of slurm")]:
         assert cli.main(["run", "--profile", "tiny", "--runs", str(tmp_path), "--cluster", where]) == 1
         assert says in capsys.readouterr().err
-    with pytest.raises(ValueError, match="workers must be at least 1"): grid.run_on_cluster(TINY, tmp_path, workers=0)
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        cluster_module.run_on_cluster(TINY, tmp_path, workers=0)

@@ -15,7 +15,8 @@ import pytest
 
 from anchoral import cli
 from anchoral.data import load_task
-from anchoral.results import results_dir, run_id
+from anchoral.study.config import run_id
+from anchoral.study.runs import results_dir
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,7 +94,8 @@ def test_every_argument_that_counts_refuses_zero():
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     "A folder with one finished run, and results of our own."
-    from anchoral.results import make_config, run
+    from anchoral.study.config import make_config
+    from anchoral.study.runs import run
     monkeypatch.setenv("ANCHORAL_RESULTS", str(tmp_path/"results"))
     config = make_config(task="reuters-agri", encoder="lsa", strategy="random", filter="none", budget=100)
     run(config, tmp_path/"runs"/run_id(config))
@@ -143,7 +145,7 @@ def test_to_compare_nothing_is_a_failure(tmp_path, capsys):
 
 
 def test_an_empty_table_is_a_failure_whoever_made_it(tmp_path, monkeypatch, capsys):
-    from anchoral import grid
+    from anchoral.study import grid
     (tmp_path/"quick").mkdir()
     empty = pd.DataFrame(columns=["cell", "run", "agree", "of", "differs_at"])
     monkeypatch.setattr(grid, "compare", lambda *args: empty)
@@ -152,7 +154,7 @@ def test_an_empty_table_is_a_failure_whoever_made_it(tmp_path, monkeypatch, caps
 
 
 def test_verify_says_what_it_did_not_compare(tmp_path, monkeypatch, capsys):
-    from anchoral import grid
+    from anchoral.study import grid
     (tmp_path/"quick").mkdir()
     saved = pd.read_parquet(ROOT/"results/quick-ids.parquet").run.unique()
     one = pd.DataFrame([dict(cell="c", run=str(saved[0]), agree=3, of=3, differs_at=-2)])
@@ -345,7 +347,7 @@ def test_clean_deletes_one_folder_of_any_name(clone):
 # figures without a network
 
 def test_table4_needs_no_text_and_no_network(tmp_path, monkeypatch):
-    from anchoral.grid import papermill
+    from anchoral.study.grid import papermill
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
     monkeypatch.setenv("ANCHORAL_FIGURES", str(tmp_path/"figures"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -367,7 +369,7 @@ def test_no_page_that_make_figures_draws_loads_a_task():
 
 def test_saved_counts_are_those_of_the_tasks():
     from anchoral.data import TASKS, offline_task, wordnet_task
-    from anchoral.tables import count_tasks, saved_counts
+    from anchoral.study.tables import count_tasks, saved_counts
     saved = saved_counts()
     assert set(saved.task) == {n for n, make in TASKS.items() if make.func in (offline_task, wordnet_task)}
     few = ["reuters-metals", "reuters-agri", "news20-multi"]
@@ -379,7 +381,7 @@ def test_saved_counts_are_those_of_the_tasks():
 # tables: the same bytes on every machine, and text that stays text
 
 def test_committed_csvs_hold_nine_digits():
-    from anchoral.tables import CSV_DIGITS
+    from anchoral.study.tables import CSV_DIGITS
     for path in sorted((ROOT/"figures").glob("*.csv")):
         for number in re.findall(r"(?<=[,\n])-?\d+\.\d+(?:e[-+]\d+)?(?=[,\n])", path.read_text()):
             digits = number.split("e")[0].replace("-", "").replace(".", "").strip("0")
@@ -387,7 +389,7 @@ def test_committed_csvs_hold_nine_digits():
 
 
 def test_the_last_bit_of_a_sum_is_not_written(tmp_path):
-    from anchoral.tables import save_table
+    from anchoral.study.tables import save_table
     a, b = .1 + .2 + .3, .3 + .2 + .1
     assert a != b
     for folder, x, left in (("a", a, a - b), ("b", b, 0.)):
@@ -400,14 +402,14 @@ def test_the_last_bit_of_a_sum_is_not_written(tmp_path):
 
 
 def test_columns_of_one_name_are_rounded_each():
-    from anchoral.tables import for_csv
+    from anchoral.study.tables import for_csv
     frame = pd.DataFrame([[1/3, 2/3]], columns=["a", "a"])
     assert for_csv(frame).to_csv(index=False) == "a,a\n0.333333333,0.666666667\n"
 
 
 @pytest.mark.parametrize("bad", ["\n", "\r", "\r\n", "\n\n", "\x0b", "\x0c", "\x85", "\u2028", "\x00", "\x1b"])
 def test_no_line_break_gets_out_of_latex(bad):
-    from anchoral.tables import to_tex
+    from anchoral.study.tables import to_tex
     evil = f"x{bad}\\input{{evil}}"
     frame = pd.DataFrame({evil: [evil, "y"], "b": ["1", "2"]})
     grouped = frame.set_axis(pd.MultiIndex.from_tuples([(evil, evil), ("g", "b")]), axis=1)

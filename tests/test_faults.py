@@ -11,8 +11,9 @@ from anchoral.data import Task, cache_dir, fetch_package, initial_set, load_task
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
-from anchoral.results import load_results, make_config, run
 from anchoral.strategies import make_strategy
+from anchoral.study.config import make_config
+from anchoral.study.runs import load_results, run
 
 FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
 
@@ -111,11 +112,12 @@ def test_vectors(vectors, says):
 
 
 def test_pool_smaller_than_query(tmp_path, monkeypatch):
-    import anchoral.results as results
+    from anchoral import data
+    from anchoral.study import config as config_module
     small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)],
                  ("a", "b"), (1,), ["word1 text"], np.array([0]))
-    monkeypatch.setitem(results.load_task.__globals__["TASKS"], "small", lambda: small)
-    results._task.cache_clear()
+    monkeypatch.setitem(data.load_task.__globals__["TASKS"], "small", lambda: small)
+    config_module._task.cache_clear()
     with pytest.raises(ValueError, match="fewer than the initial set and one query"):
         run(make_config(task="small", encoder="lsa", budget=110), tmp_path)
 
@@ -187,7 +189,7 @@ def test_cache_clear(tmp_path, monkeypatch, capsys):
 
 
 def test_one_value_one_name():
-    from anchoral.results import run_id
+    from anchoral.study.config import run_id
     assert run_id(make_config(C=300)) == run_id(make_config(C=300.0))
     assert run_id(make_config(lr=0.0)) == run_id(make_config(lr=0))
 
@@ -232,7 +234,7 @@ def test_someone_elses_filter():
 
 
 def test_two_cells_of_one_name():
-    from anchoral.grid import Profile, cells
+    from anchoral.study.profiles import Profile, cells
     with pytest.raises(ValueError, match="two cells are named"):
         cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
 
@@ -277,7 +279,7 @@ def test_profile_and_fields_together(capsys):
 
 def test_one_setting():
     "A median over several configurations is refused, whatever they differ in."
-    from anchoral.results import one_setting, summary
+    from anchoral.study.measures import one_setting, summary
     df = load_results("quick")
     assert one_setting(df) is df
     for column, values in (("model", ["a", "b"]), ("noise", [0., .1]), ("encoder", ["lsa", "minilm"])):
@@ -288,14 +290,14 @@ def test_one_setting():
 
 
 def test_random_sampling_within_a_subpool_is_not_the_baseline():
-    from anchoral.results import variant_of
+    from anchoral.study.config import variant_of
     assert variant_of(vars(make_config(strategy="random"))) == "anchoral"
     assert variant_of(vars(make_config(strategy="random", filter="none"))) == "random"
     assert variant_of(vars(make_config(filter="none"))) == "none"
 
 
 def test_initial_set_without_a_class():
-    from anchoral.results import check_task
+    from anchoral.study.runs import check_task
     texts = [f"text {i}" for i in range(400)]
     labels = np.zeros(400, int)
     labels[:10], labels[10] = 2, 1

@@ -8,9 +8,9 @@ import pytest
 from matplotlib.colors import to_hex
 from test_notebooks import ROOT, shown, source
 
-from anchoral import figures as F
-from anchoral import tables as T
-from anchoral.grid import papermill
+from anchoral.study import figures as F
+from anchoral.study import tables as T
+from anchoral.study.grid import papermill
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
         "randsub": lambda t: 500, "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t,

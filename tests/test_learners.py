@@ -12,20 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoral.learners import (
-    LEARNERS,
-    MODELS,
-    FineTune,
-    Head,
-    Tokens,
-    check_labels,
-    f1_per_class,
-    fit_logistic,
-    load_learner,
-    schedule,
-    softmax,
-    tokenize,
-)
+from anchoral.finetune import LEARNERS, MODELS, FineTune, Tokens, f1_per_class, load_learner, schedule, tokenize
+from anchoral.head import Head, check_labels, fit_logistic, softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny  # noqa: E402
@@ -69,7 +57,8 @@ from importlib.machinery import PathFinder
 find, hide = PathFinder.find_spec, {{"torch", "transformers", "sentence_transformers", "tokenizers"}}
 PathFinder.find_spec = classmethod(lambda cls, name, *a: None if name.split(".")[0] in hide else find(name, *a))
 import numpy as np
-from anchoral.learners import Head, FineTune
+from anchoral.finetune import FineTune
+from anchoral.head import Head
 x, y = np.eye(4, dtype=np.float32), np.array([0, 0, 1, 1])
 head = Head(2).fit(x, y)
 head.save({str(tmp_path / "head")!r})

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from worlds import clustered
 
-from anchoral import results
 from anchoral.anchors import State
 from anchoral.filters import anchoral, seals
 from anchoral.index import ExactIndex, MilvusIndex, connect_milvus, fill_collection, make_index
 from anchoral.loop import Seeds
-from anchoral.results import make_config, prepare, run
+from anchoral.study import config as config_module
+from anchoral.study.config import make_config, prepare
+from anchoral.study.runs import run
 
 
 def jaccard(a, b): return len(np.intersect1d(a, b)) / max(1, len(np.union1d(a, b)))
@@ -34,7 +35,7 @@ def database(tmp_path_factory):
         m.setenv("ANCHORAL_MILVUS", str(path))
         yield path
         prepare(make_config(task="reuters-agri", encoder="lsa", index="milvus"))[1].close()
-    results._index.cache_clear()
+    config_module._index.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["anchoral", "seals"])

@@ -11,14 +11,15 @@ import nbformat
 import pandas as pd
 import pytest
 
-from anchoral.grid import papermill
-from anchoral.results import make_config, read_rounds
+from anchoral.study.config import make_config
+from anchoral.study.grid import papermill
+from anchoral.study.runs import read_rounds
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 ALL = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 PAGES = [ROOT/f"nbs/paper/{p}.ipynb" for p in "fig2 fig3 fig4 table2 table3".split()]
-PAPERMILL = [ROOT/"nbs/experiments/run.ipynb", *PAGES]
+PAPERMILL = [ROOT/"nbs/study/run.ipynb", *PAGES]
 DATA_CELLS = {"Config", "PROFILES"}  # tables: one line per row, as long as they have rows
 
 
@@ -149,8 +150,8 @@ def test_pages_without_a_profile_show_the_committed_results(page, tmp_path, monk
 
 def test_results_are_complete():
     "Every saved profile: its configurations are the profile's, every run ends, counts add up."
-    from anchoral.grid import PROFILES, cells
-    from anchoral.results import run_id
+    from anchoral.study.config import run_id
+    from anchoral.study.profiles import PROFILES, cells
     for path in sorted((ROOT/"results").glob("*-ids.parquet")):
         name = path.stem.removesuffix("-ids")
         df, ids = pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path)

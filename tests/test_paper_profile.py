@@ -9,8 +9,9 @@ import pytest
 from test_published import HOME
 
 from anchoral.data import TASKS
-from anchoral.grid import PROFILES, cells, cost
-from anchoral.results import _task, run
+from anchoral.study.config import _task
+from anchoral.study.profiles import PROFILES, cells, cost
+from anchoral.study.runs import run
 
 MODEL = {"BERT-base": "bert-base", "BERT-tiny": "bert-tiny", "ALBERT-base": "albert", "DeBERTa-base": "deberta",
          "GPT-2": "gpt2", "T5-base": "t5"}
@@ -70,7 +71,7 @@ def hub(tmp_path_factory):
 def test_one_iteration(model, hub, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     tiny = pytest.importorskip("tiny")
-    from anchoral.learners import MODELS
+    from anchoral.finetune import MODELS
     kind = model.removesuffix("-base").removesuffix("-tiny")
     monkeypatch.setitem(MODELS, model, (str(tiny.build(kind, tmp_path/"model")), None, MODELS[model][2]))
     for name in ("amazon-agri", "agnews-bus"):

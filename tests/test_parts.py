@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from anchoral import learners, strategies
+from anchoral import data, finetune, strategies
 from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import clustered
 from anchoral.data import sha256
 from anchoral.filters import FILTERS, Subpool, filter_params, make_filter
+from anchoral.finetune import FineTune, load_learner
+from anchoral.head import Head, softmax
 from anchoral.index import ExactIndex
-from anchoral.learners import FineTune, Head, load_learner, softmax
 from anchoral.loop import ActiveLearner, simulate
 from anchoral.strategies import (
     STRATEGIES,
@@ -106,13 +107,13 @@ def fitted(learner):
 @needs_torch
 @pytest.mark.parametrize("there", [True, False])
 def test_mixed_precision_is_bfloat16_only_where_the_device_has_it(bert, monkeypatch, caplog, there):
-    learners.precision.cache_clear()
-    monkeypatch.setattr(learners, "has_bfloat16", lambda device: there)
+    finetune.precision.cache_clear()
+    monkeypatch.setattr(finetune, "has_bfloat16", lambda device: there)
     with caplog.at_level("WARNING"):
         mixed = quick(bert, amp=True)
         quick(bert, amp=True)
     probs = fitted(mixed)
-    learners.precision.cache_clear()
+    finetune.precision.cache_clear()
     said = [r.getMessage() for r in caplog.records]
     assert np.isfinite(probs).all()
     assert np.array_equal(probs, fitted(quick(bert))) == (not there)
@@ -124,8 +125,8 @@ def test_mixed_precision_is_bfloat16_only_where_the_device_has_it(bert, monkeypa
 @pytest.mark.parametrize("flags, has", [({"avx2", "fma"}, False), ({"avx2", "avx512f", "avx512_bf16"}, True),
                                         ({"amx_bf16", "amx_tile"}, True), ({"asimd", "bf16"}, True), (set(), False)])
 def test_a_processor_has_bfloat16_by_its_flags(monkeypatch, flags, has):
-    monkeypatch.setattr(learners, "processor_flags", lambda: flags)
-    assert learners.has_bfloat16("cpu") is has
+    monkeypatch.setattr(finetune, "processor_flags", lambda: flags)
+    assert finetune.has_bfloat16("cpu") is has
 
 
 @needs_torch
@@ -166,8 +167,8 @@ def test_code_of_a_checkpoint_neither_runs_nor_is_asked_for(hostile, monkeypatch
         facts = dict(learner="finetune", params=params, seen=[True]*3, log={}, files=files)
         (folder / "learner.json").write_text(json.dumps(facts))
     calls = {"prepare": lambda: learner.prepare(TEXTS), "initialise": lambda: learner.initialise(0),
-             "load_network": lambda: learners.load_network(str(folder), 3, 0),
-             "load_tokenizer": lambda: learners.load_tokenizer(str(folder)),
+             "load_network": lambda: finetune.load_network(str(folder), 3, 0),
+             "load_tokenizer": lambda: finetune.load_tokenizer(str(folder)),
              "load": lambda: FineTune.load(folder, device="cpu")}
     try: calls[use]()
     except OSError as e: assert str(folder) in str(e) and "\n" not in str(e)
@@ -176,15 +177,15 @@ def test_code_of_a_checkpoint_neither_runs_nor_is_asked_for(hostile, monkeypatch
 
 def test_every_load_in_every_module_says_that_no_foreign_code_runs():
     "`load_options` and the arguments written at a call are the two places that say it."
-    package = Path(learners.__file__).parent
+    package = Path(__file__).parents[1]/"anchoral"
     loads = 0
-    for module in package.glob("*.py"):
+    for module in package.rglob("*.py"):
         for call in ast.walk(ast.parse(module.read_text())):
             if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") != "from_pretrained": continue
             loads += 1
             stated = ast.unparse(call)
             assert "trust_remote_code=False" in stated or "**options" in stated, stated
-    assert loads >= 3 and learners.load_options(str(package))["trust_remote_code"] is False
+    assert loads >= 3 and finetune.load_options(str(package))["trust_remote_code"] is False
 
 
 @needs_torch
@@ -213,8 +214,8 @@ def test_a_model_in_the_hub_s_cache_is_used_without_the_hub(monkeypatch, tmp_pat
     (at / "refs" / "main").write_text("1234")
     (at / "snapshots" / "1234" / "config.json").write_text("{}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(learners, "hub_answers", lambda: False)
-    assert learners.load_options("a/b") == dict(revision="main", trust_remote_code=False, local_files_only=True)
+    monkeypatch.setattr(finetune, "hub_answers", lambda: False)
+    assert finetune.load_options("a/b") == dict(revision="main", trust_remote_code=False, local_files_only=True)
 
 
 # ---------------------------------------------------------------- parts that cannot work are refused when put together
@@ -556,7 +557,7 @@ def killed_while_saving(head, folder, after):
         return
     try:
         replace, die = os.replace, lambda *args: os._exit(9)
-        if after == "half written": learners.sha256 = die
+        if after == "half written": data.sha256 = die
         if after == "moved aside": os.replace = die
         if after == "replaced": os.replace = lambda *args: (replace(*args), die())
         head.save(folder)

@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from anchoral.plane import World, clusters_found, draw_world, frames
+from anchoral.teach.plane import World, clusters_found, draw_world, frames
 
 SMALL = dict(n_anchors=3, n_neighbours=5)
 

@@ -11,21 +11,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anchoral import cli, grid, results
+from anchoral import cli
 from anchoral.data import append_line, sha256
-from anchoral.results import (
+from anchoral.study import cluster as cluster_module
+from anchoral.study import config as config_module
+from anchoral.study import grid, profiles
+from anchoral.study import runs as runs_module
+from anchoral.study.config import make_config, run_id
+from anchoral.study.runs import (
     check_name,
     check_saved,
     collect,
     load_about,
     load_ids,
     load_results,
-    make_config,
     read_config,
     read_digests,
     read_rounds,
     run,
-    run_id,
     save_results,
     saved_runs,
     session_of,
@@ -69,13 +72,13 @@ def folder(tmp_path, monkeypatch):
 
 # --- handing out ---
 
-BY_DRAW = [name for name, p in grid.PROFILES.items() if p.by_draw]
+BY_DRAW = [name for name, p in profiles.PROFILES.items() if p.by_draw]
 
 
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_draws_hand_out_every_run_once(name):
-    profile = grid.PROFILES[name]
-    every = [c for cell in grid.cells(profile).values() for c in cell]
+    profile = profiles.PROFILES[name]
+    every = [c for cell in profiles.cells(profile).values() for c in cell]
     given = [c for job in grid.draws(profile).values() for c in job]
     assert len(given) == len(every) == len({run_id(c) for c in given})
     assert {run_id(c) for c in given} == {run_id(c) for c in every}
@@ -83,8 +86,8 @@ def test_draws_hand_out_every_run_once(name):
 
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_all_settings_of_a_task_and_draw_are_one_job(name):
-    profile = grid.PROFILES[name]
-    blocks = [[cell[0].task] for cell in grid.cells(profile).values()]
+    profile = profiles.PROFILES[name]
+    blocks = [[cell[0].task] for cell in profiles.cells(profile).values()]
     tasks = [
         b[0] for i, b in enumerate(blocks) if i == 0 or blocks[i - 1] != b
     ]  # neighbours of one task are one block
@@ -105,7 +108,7 @@ def test_all_settings_of_a_task_and_draw_are_one_job(name):
 
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_order_within_a_draw_is_random_and_fixed(name):
-    profile = grid.PROFILES[name]
+    profile = profiles.PROFILES[name]
     first, second = grid.draws(profile), grid.draws(profile)
     assert first == second and list(first) == list(second)
     orders = {
@@ -120,11 +123,11 @@ def test_order_within_a_draw_is_random_and_fixed(name):
 
 
 def test_settings_of_other_seeds_cannot_share_draws():
-    odd = grid.Profile(
+    odd = profiles.Profile(
         "",
         dict(task="reuters-agri", encoder="lsa"),
-        (*grid.variants("anchoral"), dict(filter="seals", seeds=grid.head_seeds(2))),
-        grid.head_seeds(3),
+        (*profiles.variants("anchoral"), dict(filter="seals", seeds=profiles.head_seeds(2))),
+        profiles.head_seeds(3),
         by_draw=True,
     )
     with pytest.raises(ValueError, match="settings of 'reuters-agri' have different seeds"):
@@ -132,16 +135,16 @@ def test_settings_of_other_seeds_cannot_share_draws():
 
 
 def test_groups_are_cells_or_draws():
-    tiny = grid.PROFILES["tiny"]
-    assert grid.groups(tiny) == grid.cells(tiny)
+    tiny = profiles.PROFILES["tiny"]
+    assert grid.groups(tiny) == profiles.cells(tiny)
     by_draw = dataclasses.replace(tiny, by_draw=True)
     assert list(grid.groups(by_draw)) == ["1-reuters-agri-draw-0", "1-reuters-agri-draw-1"]
 
 
 @pytest.mark.parametrize("by_draw", [False, True])
 def test_jobs_leave_out_what_is_done_or_saved(tmp_path, by_draw):
-    profile = grid.Profile(
-        "", SMALL, grid.variants("anchoral", "seals"), grid.head_seeds(3), by_draw
+    profile = profiles.Profile(
+        "", SMALL, profiles.variants("anchoral", "seals"), profiles.head_seeds(3), by_draw
     )
     every = [c for job in grid.groups(profile).values() for c in job]
     done, saved, rest = every[0], every[1:3], every[3:]
@@ -153,8 +156,8 @@ def test_jobs_leave_out_what_is_done_or_saved(tmp_path, by_draw):
 
 
 def test_a_profile_runs_by_draw_and_leaves_out_saved_runs(tmp_path, folder):
-    profile = grid.Profile(
-        "", dict(SMALL, budget=125), grid.variants("anchoral", "seals"), grid.head_seeds(2), True
+    profile = profiles.Profile(
+        "", dict(SMALL, budget=125), profiles.variants("anchoral", "seals"), profiles.head_seeds(2), True
     )
     first = next(iter(grid.draws(profile).values()))
     for c in first:
@@ -171,12 +174,12 @@ def test_a_profile_runs_by_draw_and_leaves_out_saved_runs(tmp_path, folder):
 def test_all_that_a_draw_needs_is_prepared(monkeypatch):
     "The runs of a draw need not share an encoder."
     asked = []
-    monkeypatch.setattr(grid, "prepare", lambda c: asked.append(c.encoder))
-    profile = grid.Profile(
+    monkeypatch.setattr(config_module, "prepare", lambda c: asked.append(c.encoder))
+    profile = profiles.Profile(
         "",
         SMALL,
         (dict(variant="a"), dict(variant="b", encoder="minilm")),
-        grid.head_seeds(2),
+        profiles.head_seeds(2),
         True,
     )
     grid.warm(grid.groups(profile))
@@ -253,15 +256,15 @@ def test_collect_add_knows_what_a_profile_lacks(runs, folder, tmp_path):
 def test_sessions_say_which_machine_made_a_run(runs, folder, tmp_path, monkeypatch):
     "Three machines, one after the other; one of them makes a run again."
     a, b, c = (run_id(x) for x in configs(3))
-    monkeypatch.setattr(results, "cpu", lambda: "first")
+    monkeypatch.setattr(runs_module, "cpu", lambda: "first")
     save_results("mine", some(runs, [a, b], tmp_path / "first"), "")
-    monkeypatch.setattr(results, "cpu", lambda: "second")
+    monkeypatch.setattr(runs_module, "cpu", lambda: "second")
     save_results("mine", some(runs, [c], tmp_path / "second"), "", add=True)
     about = load_about("mine")
     assert about["cpu"] == "second" and [(s["cpu"], s["runs"]) for s in about["sessions"]] == [
         ("first", sorted([a, b]))
     ]
-    monkeypatch.setattr(results, "cpu", lambda: "third")
+    monkeypatch.setattr(runs_module, "cpu", lambda: "third")
     save_results("mine", some(runs, [b], tmp_path / "third"), "", add=True)
     about = load_about("mine")
     assert {name: session_of(about, name)["cpu"] for name in (a, b, c)} == {
@@ -269,7 +272,7 @@ def test_sessions_say_which_machine_made_a_run(runs, folder, tmp_path, monkeypat
         b: "third",
         c: "second",
     }
-    monkeypatch.setattr(results, "cpu", lambda: "second")
+    monkeypatch.setattr(runs_module, "cpu", lambda: "second")
     assert grid.differs("mine", [c]) == [] and grid.differs("mine", [a, c]) == ["cpu"]
     with pytest.raises(ValueError, match="no runs are in question"):
         grid.differs("mine", [])
@@ -282,15 +285,15 @@ def test_each_run_is_compared_with_its_own_packages_and_vectors(
     runs, folder, tmp_path, monkeypatch, field
 ):
     a, b = (run_id(x) for x in configs(2))
-    now = results.provenance
+    now = runs_module.provenance
 
     def once(*args):
         about = now(*args)
         return about | {field: {k: "another" for k in about[field]}}
 
-    monkeypatch.setattr(results, "provenance", once)
+    monkeypatch.setattr(runs_module, "provenance", once)
     save_results("mine", some(runs, [a], tmp_path / "first"), "")
-    monkeypatch.setattr(results, "provenance", now)
+    monkeypatch.setattr(runs_module, "provenance", now)
     save_results("mine", some(runs, [b], tmp_path / "second"), "", add=True)
     assert grid.differs("mine", [b]) == [] and grid.differs("mine", [a]) == grid.differs(
         "mine", [a, b]
@@ -357,12 +360,12 @@ def test_a_name_that_no_file_should_have_is_refused(runs, folder, name):
 
 def test_names_of_profiles_and_of_other_files_are_taken(runs, folder):
     with pytest.raises(ValueError, match="cannot be called 'quick': that is the name of a profile"):
-        check_name("quick", taken=grid.PROFILES)
-    assert check_name("mine", taken=grid.PROFILES) == "mine"
+        check_name("quick", taken=profiles.PROFILES)
+    assert check_name("mine", taken=profiles.PROFILES) == "mine"
     for name in ("digests", "benchmarks", "authors", "claims"):
         with pytest.raises(ValueError, match="is the name of another file in results/"):
             save_results(name, runs, "")
-    for name in grid.PROFILES:
+    for name in profiles.PROFILES:
         assert check_name(name) == name
 
 
@@ -485,7 +488,7 @@ def test_committed_results_are_what_their_digests_say():
     for name, digest in digests.items():
         assert sha256(ROOT / "results" / name) == digest, name
     profiles = [p.stem.removesuffix("-ids") for p in (ROOT / "results").glob("*-ids.parquet")]
-    files = [f for p in profiles for f in results.results_files(p)]
+    files = [f for p in profiles for f in runs_module.results_files(p)]
     files += [f"paper/{p.name}" for p in (ROOT / "results/paper").glob("*.csv")]
     assert set(files) <= set(digests), "results/ has files that digests.json does not list"
 
@@ -496,7 +499,7 @@ def test_a_torn_set_is_noticed(runs, folder, tmp_path):
     old = {p.name: p.read_bytes() for p in folder.iterdir()}
     save_results("mine", runs, "", replace=True)
     new = {p.name: p.read_bytes() for p in folder.iterdir()}
-    order = results.results_files("mine")
+    order = runs_module.results_files("mine")
     for written in (1, 2, 3):  # digests.json is the last
         for name in order:
             (folder / name).write_bytes(new[name] if name in order[:written] else old[name])
@@ -565,7 +568,7 @@ def test_a_changed_table_of_the_paper_is_noticed(tmp_path):
     table = tmp_path / "paper/table2.csv"
     table.parent.mkdir()
     table.write_text("a\n1\n")
-    results.note_digests(tmp_path, ["paper/table2.csv"])
+    runs_module.note_digests(tmp_path, ["paper/table2.csv"])
     check_saved(tmp_path, ["paper/table2.csv"])
     table.write_text("a\n2\n")
     with pytest.raises(ValueError, match="paper/table2.csv: damaged"):
@@ -727,19 +730,19 @@ def test_cells_of_which_no_run_is_saved_cannot_be_verified(tmp_path, folder):
     ):
         grid.verify("quick", tmp_path / "runs")
     with pytest.raises(ValueError, match="unknown saved cell of tiny 'nosuch'"):
-        ids = [run_id(c) for cell in grid.cells(grid.PROFILES["tiny"]).values() for c in cell]
+        ids = [run_id(c) for cell in profiles.cells(profiles.PROFILES["tiny"]).values() for c in cell]
         pd.DataFrame(dict(run=ids, iteration=0, id=1)).to_parquet(folder / "tiny-ids.parquet")
         grid.verify("tiny", tmp_path / "runs", of=["nosuch"])
 
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_no_workers_are_refused(tmp_path, workers):
-    tiny = grid.PROFILES["tiny"]
+    tiny = profiles.PROFILES["tiny"]
     for ask in (
         lambda: grid.run_profile(tiny, tmp_path, workers),
         lambda: grid.verify("quick", tmp_path, workers=workers),
-        lambda: grid.run_on_cluster(tiny, tmp_path, workers=workers),
-        lambda: grid.local_workers(workers),
+        lambda: cluster_module.run_on_cluster(tiny, tmp_path, workers=workers),
+        lambda: cluster_module.local_workers(workers),
     ):
         with pytest.raises(ValueError, match=f"workers must be at least 1, got {workers}"):
             ask()
@@ -781,8 +784,8 @@ def test_a_field_of_the_head_is_refused_with_finetune(field, value):
 
 def test_every_profile_and_every_saved_configuration_is_still_one():
     "And still has its name."
-    for profile in grid.PROFILES.values():
-        assert grid.cells(profile)
+    for profile in profiles.PROFILES.values():
+        assert profiles.cells(profile)
     for path in sorted((ROOT / "results").glob("*-ids.parquet")):
         for name, fields in load_about(path.stem.removesuffix("-ids"), ROOT / "results")[
             "configs"
@@ -814,7 +817,7 @@ def test_a_budget_above_the_pool_is_refused_before_any_work(tmp_path):
     ):
         run(c, tmp_path)
     assert read_rounds(tmp_path) == []
-    results.check_task(dataclasses.replace(c, budget=6207), results._task("reuters-agri"))
+    runs_module.check_task(dataclasses.replace(c, budget=6207), config_module._task("reuters-agri"))
 
 
 # --- notebooks in their own environment ---
@@ -848,7 +851,7 @@ def test_a_foreign_kernel_is_named_before_long_work(tmp_path, monkeypatch, look_
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setattr(grid, "warm", lambda todo: pytest.fail("long work began"))
     for ask in (
-        lambda: grid.run_profile(grid.PROFILES["tiny"], tmp_path / "runs"),
+        lambda: grid.run_profile(profiles.PROFILES["tiny"], tmp_path / "runs"),
         lambda: grid.verify("quick", tmp_path / "runs"),
         lambda: grid.papermill("x.ipynb", tmp_path / "y.ipynb", {}),
     ):
@@ -928,18 +931,18 @@ def test_workers_that_die_while_texts_are_encoded_are_one_line():
     with pytest.raises(
         RuntimeError, match="^fetching, encoding and indexing reuters-agri killed 4 workers, .*$"
     ) as e:
-        grid._warm_there(Client(died), todo)
+        cluster_module._warm_there(Client(died), todo)
     assert "\n" not in str(e.value)
     with pytest.raises(OSError, match="no network"):
-        grid._warm_there(Client(OSError("no network")), todo)
-    grid._warm_there(Client(None), todo)
-    assert grid._in_words(died).startswith("its workers died, one after another")
-    assert grid._in_words(ValueError("two\nlines")) == "ValueError: two lines"
+        cluster_module._warm_there(Client(OSError("no network")), todo)
+    cluster_module._warm_there(Client(None), todo)
+    assert cluster_module._in_words(died).startswith("its workers died, one after another")
+    assert cluster_module._in_words(ValueError("two\nlines")) == "ValueError: two lines"
 
 
 def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_path, capsys):
-    profile = grid.PROFILES["tiny"]
-    first, second = next(iter(grid.cells(profile).values()))
+    profile = profiles.PROFILES["tiny"]
+    first, second = next(iter(profiles.cells(profile).values()))
     for c in (first, second):
         run(c, tmp_path / "runs/tiny" / run_id(c))
     collect_tiny = ["collect", "--profile", "tiny", "--runs", str(tmp_path / "runs")]
@@ -959,7 +962,7 @@ def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_p
 
 DIES = """
 import logging, os, signal, sys
-from anchoral import grid
+from anchoral.study import cluster as cluster_module, config as config_module, grid, profiles
 
 def warm(todo):
     import os, signal
@@ -968,10 +971,10 @@ def warm(todo):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     grid.warm = warm
-    profile = grid.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
-                           grid.variants("anchoral"), grid.head_seeds(1))
+    profile = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
+                           profiles.variants("anchoral"), profiles.head_seeds(1))
     try:
-        grid.run_on_cluster(profile, sys.argv[1], workers=1, say=lambda line: None)
+        cluster_module.run_on_cluster(profile, sys.argv[1], workers=1, say=lambda line: None)
     except RuntimeError as e:
         sys.exit(str(e))
 """

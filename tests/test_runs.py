@@ -16,7 +16,8 @@ from worlds import clustered, without_clocks
 from anchoral.anchors import State
 from anchoral.filters import anchoral
 from anchoral.index import ExactIndex, HNSWIndex, build_order, load_index, make_index, save_index
-from anchoral.results import make_config, prepare, read_rounds, run
+from anchoral.study.config import make_config, prepare
+from anchoral.study.runs import read_rounds, run
 
 HERE = Path(__file__).parent
 HEAD = dict(task="reuters-agri", encoder="lsa", budget=200, n_anchors=3, n_neighbours=10)
@@ -126,7 +127,7 @@ def test_full_disk(tmp_path):
 
 
 def test_locked(tmp_path):
-    from anchoral.results import locked
+    from anchoral.study.runs import locked
     with locked(tmp_path):
         code = f"from anchoral.results import locked\nwith locked({str(tmp_path)!r}): pass"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -248,14 +249,15 @@ def test_without_hnswlib_and_torch(tmp_path):
     "Exact search, LSA, the head and the figures need neither; asking for HNSW or fine-tuning gives one clear line."
     code = BLOCKED + textwrap.dedent(f"""
         import numpy as np, pandas as pd
-        from anchoral.results import make_config, run, load_results
+        from anchoral.study.config import make_config
+        from anchoral.study.runs import load_results, run
         rounds = run(make_config(**{HEAD | dict(budget=125)!r}), {str(tmp_path/'run')!r})
         assert rounds[-1]["end"]
         import matplotlib; matplotlib.use("agg")
-        from anchoral.figures import figure2
+        from anchoral.study.figures import figure2
         figure2(load_results("quick"))
         from anchoral.index import make_index
-        from anchoral.learners import FineTune
+        from anchoral.finetune import FineTune
         from anchoral.embeddings import encode
         for f in (lambda: make_index(np.eye(4, dtype="float32"), "hnsw"), lambda: FineTune(n_classes=2),
                   lambda: encode(["a text nobody has encoded"], "minilm")):
@@ -276,7 +278,8 @@ def test_a_saved_cell_again(tmp_path):
     on this machine's kind exactly the saved ids."""
     import subprocess
 
-    from anchoral.grid import PROFILES, cells, differs, drawn, verify
+    from anchoral.study.grid import differs, drawn, verify
+    from anchoral.study.profiles import PROFILES, cells
     word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
                           cwd=Path(__file__).parent).stdout.strip()
     # one encoding serves them all
@@ -297,16 +300,17 @@ def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
     else nothing would be run, or nothing compared."""
     import pandas as pd
 
-    from anchoral import grid
+    from anchoral.study import config as config_module
+    from anchoral.study import grid, profiles
     results, runs = tmp_path/"results", tmp_path/"runs"
     results.mkdir()
     runs.mkdir()
     monkeypatch.setenv("ANCHORAL_RESULTS", str(results))
     monkeypatch.setattr(grid, "warm", lambda todo: None)
     monkeypatch.setattr(grid, "run_cell", lambda configs, name, runs: f"asked for {name}")
-    every = grid.cells(grid.PROFILES["tiny"])
+    every = profiles.cells(profiles.PROFILES["tiny"])
     whole, half = list(every)[1], list(every)[2]
-    saved = [grid.run_id(c) for c in every[whole]] + [grid.run_id(every[half][0])]
+    saved = [config_module.run_id(c) for c in every[whole]] + [config_module.run_id(every[half][0])]
     pd.DataFrame(dict(run=saved, iteration=0, id=1)).to_parquet(results/"tiny-ids.parquet")
     for word in "abcdefgh":
         with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): grid.verify("tiny", runs, 3, word)

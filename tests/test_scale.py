@@ -15,8 +15,8 @@ from worlds import clustered
 
 from anchoral.anchors import State, kmeans_plusplus
 from anchoral.filters import seals
-from anchoral.grid import papermill
 from anchoral.index import ExactIndex, HNSWIndex, make_index
+from anchoral.study.grid import papermill
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = ["dask", "distributed", "dask_jobqueue", "pymilvus", "milvus_lite", "small_text"]
@@ -28,7 +28,8 @@ def test_no_module_imports_an_optional_package():
     code = f"""
 import importlib, sys, tempfile
 for m in {modules!r}: importlib.import_module(m)
-from anchoral.results import make_config, run
+from anchoral.study.config import make_config
+from anchoral.study.runs import run
 with tempfile.TemporaryDirectory() as d:
     run(make_config(task="reuters-agri", encoder="lsa", budget=125, n_anchors=2), d)
 from anchoral.cli import main
@@ -59,7 +60,8 @@ def test_one_line_names_the_extra(package, extra):
 import sys
 sys.modules[{package!r}] = None
 import numpy as np
-from anchoral.grid import PROFILES, run_on_cluster
+from anchoral.study.cluster import run_on_cluster
+from anchoral.study.profiles import PROFILES
 from anchoral.index import make_index
 try:
     if {package!r} == "distributed": run_on_cluster(PROFILES["tiny"], "/nowhere", "tcp://127.0.0.1:1")

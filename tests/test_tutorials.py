@@ -12,9 +12,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from anchoral import teaching
 from anchoral.filters import Subpool
-from anchoral.teaching import PICTURES, PUZZLES, judge, picture, student
+from anchoral.teach import puzzles
+from anchoral.teach.puzzles import PICTURES, PUZZLES, judge, picture, student
 
 TUTORIALS = Path(__file__).parents[1]/"nbs/tutorials"
 OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan"]
@@ -26,7 +26,7 @@ def read(name): return nbformat.read(TUTORIALS/f"{name}.ipynb", 4)
 
 def verdicts(name):
     "Run a notebook's code cells here; the verdicts of its checks, and what `score` says at the end."
-    teaching.SOLVED.clear()
+    puzzles.SOLVED.clear()
     space, said = {}, []
     for c in read(name).cells:
         if c.cell_type != "code" or "picture(" in c.source and "import" not in c.source: continue

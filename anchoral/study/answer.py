@@ -10,8 +10,8 @@ __all__ = ['FINE_TUNED', 'DECIDED', 'SHORT', 'FIRST_RULE', 'HEADLINE_CLAIMS', 'S
 import numpy as np
 import pandas as pd
 
-from ..claims import counted, label, load_claims, published, published_cells
-from ..claims import one as claim_named
+from .claims import counted, label, load_claims, published, published_cells
+from .claims import one as claim_named
 from .verdicts import judge, load_second_rule, saved_frames, verdicts
 
 # %% ../../nbs/study/answer.ipynb #7b617f3b

@@ -13,8 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..data import atomic, digest, require
-from ..results import (load_about, load_ids, load_results, make_active_learner, make_config, results_dir, _index,
-                              _task)
+from .config import _index, _task, make_active_learner, make_config
+from .runs import load_about, load_ids, load_results, results_dir
 
 # %% ../../nbs/study/replay.ipynb #ee5ee8df
 def can_replay(config) -> bool:

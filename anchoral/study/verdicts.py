@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..claims import DEFAULTS, HEADLINE, SEEDS, holm, sign_flip
+from .claims import DEFAULTS, HEADLINE, holm, SEEDS, sign_flip
 from ..data import lookup, require
-from ..results import auc, load_results, results_dir
+from .measures import auc
+from .runs import load_results, results_dir
 
 # %% ../../nbs/study/verdicts.ipynb #f5bfe8ab
 def load_second_rule(

@@ -47,7 +47,7 @@ reproduce: env
 	"$(BIN)/anchoral" verify --profile quick --runs "$(RUNS)"
 
 figures: figures/.rendered
-figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/figures.py anchoral/tables.py | env
+figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/study/figures.py anchoral/study/tables.py | env
 	"$(BIN)/anchoral" render --profile quick --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile ablation --task news-metals --pages table3
@@ -57,7 +57,7 @@ figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) 
 	@touch "$@"
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb index.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb cli.ipynb index.ipynb study/*.ipynb annotator/*.ipynb teach/*.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
 	"$(BIN)/nbdev-clean"
 
 benchmark benchmark-million: env

@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT/"site")]
 from sanitise import sanitised  # noqa: E402
 
 FIGURE_1 = "figure-1-with-its-slider"  # where our own script goes, once everything else is sanitised
-SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", "Experiments": "experiments", "Benchmarks": "benchmarks"}
+ROOMS = {"Study": "study", "Annotator": "annotator", "Teach": "teach"}
+SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", **ROOMS, "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
                        "teaching-plan"]}
@@ -30,7 +31,7 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3",
 @cache
 def notebooks():
     "Page -> notebook, in reading order."
-    own = sorted(NBS.glob("[0-9]*.ipynb"))
+    own = [*sorted(NBS.glob("[0-9]*.ipynb")), NBS/"cli.ipynb"]
     rest = [p for folder in SECTIONS.values() for p in sorted((NBS/folder).glob("*.ipynb"))]
     return {str(p.relative_to(NBS).with_suffix(".md")): p for p in [NBS/"index.ipynb", *own, *rest]}
 
@@ -171,8 +172,9 @@ def figures():
 
 
 def modules():
-    return [re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8"))[1]
-            for p in sorted(NBS.glob("[0-9]*.ipynb"))]
+    "The modules that notebooks export, the book first."
+    found = [re.search(r"#\| default_exp ([\w.]+)", p.read_text(encoding="utf-8")) for p in notebooks().values()]
+    return [m[1] for m in found if m]
 
 
 def on_config(config):
@@ -183,6 +185,7 @@ def on_config(config):
     for name, first in FIRST.items():
         sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
     library = [{f"{Path(k).stem[:2]} {title(p)}": k} for k, p in pages.items() if k[0].isdigit()]
+    library.append({title(pages["cli.md"]): "cli.md"})
     reference = [{"Modules": "api/modules.md"}, *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]
     config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library},
                   *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),

@@ -523,6 +523,6 @@ def test_the_session_needs_no_extra():
     "Importing it brings in neither the widget nor the keyword search."
     import subprocess
     import sys
-    code = ("import sys, anchoral.annotate, anchoral.explore; "
+    code = ("import sys, anchoral.annotator.session, anchoral.teach.figure1; "
             "print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

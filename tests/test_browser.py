@@ -310,7 +310,7 @@ def picture(tab, annotator, path):
 def test_figure1_in_jupyterlab(lab):
     "Every filter's run can be chosen and every iteration looked at, as on the site."
     url, work = lab
-    write_notebook(work/"figure1.ipynb", "from anchoral.explore import figure1\nfigure1()")
+    write_notebook(work/"figure1.ipynb", "from anchoral.teach.figure1 import figure1\nfigure1()")
     with page() as (tab, wrong):
         run_notebook(tab, url, "figure1")
         figure = tab.locator(".anchoral-figure1")

@@ -289,9 +289,9 @@ def clone(tmp_path):
     for name in ("Makefile", "constraints.txt", "settings.ini", "setup.py", "pyproject.toml"):
         (home/name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT/name, home/name)
-    for name in ("results", "nbs/paper", "nbs/benchmarks", "anchoral", ".venv/bin"):
+    for name in ("results", "nbs/paper", "nbs/benchmarks", "anchoral/study", ".venv/bin"):
         (home/name).mkdir(parents=True)
-    for name in ("anchoral/figures.py", "anchoral/tables.py", "README.md"):
+    for name in ("anchoral/study/figures.py", "anchoral/study/tables.py", "README.md"):
         (home/name).write_text("")
     (home/".venv/.done").touch()
     return home

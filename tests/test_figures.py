@@ -325,7 +325,7 @@ def test_tables_are_escaped(tmp_path):
 
 
 def test_no_heavy_imports():
-    code = ("import sys, anchoral.figures; heavy = {'torch', 'transformers', 'sentence_transformers', "
+    code = ("import sys, anchoral.study.figures; heavy = {'torch', 'transformers', 'sentence_transformers', "
             "'hnswlib', 'datasets', 'sklearn'} & set(sys.modules); assert not heavy, heavy")
     subprocess.run([sys.executable, "-c", code], check=True)
 

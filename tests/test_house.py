@@ -42,7 +42,7 @@ def test_core_needs_no_heavy_package():
 HEAVY = ["torch", "transformers", "sentence_transformers", "hnswlib", "sklearn"]
 
 
-@pytest.mark.parametrize("module", ["anchoral", "anchoral.cli", "anchoral.figures", "anchoral.grid"])
+@pytest.mark.parametrize("module", ["anchoral", "anchoral.cli", "anchoral.study.figures", "anchoral.study.grid"])
 def test_imports_are_light(module):
     avoided = [*HEAVY, "numpy", "pandas", "matplotlib"] if module == "anchoral" else HEAVY
     code = f"import {module}, sys; print(*[m for m in {avoided} if m in sys.modules])"

@@ -44,7 +44,7 @@ def test_signatures(name):
 
 def test_import_is_light():
     """Nothing heavy is loaded before it is used."""
-    code = ("import sys, anchoral.learners; "
+    code = ("import sys, anchoral.finetune; "
             "print([m for m in ('torch', 'transformers', 'sentence_transformers') if m in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -159,7 +159,7 @@ def test_head_saves_a_fitted_encoder(tmp_path):
     pool, y = [f"{a} {b}" for a in "tin gold corn wheat".split() for b in "mine field rise".split()], np.arange(12) // 6
     head = Head(2, minority=(1,), encoder="lsa")
     head.fit(head.prepare(pool, fit_on=pool), y).save(tmp_path/"a")
-    code = (f"from anchoral.learners import load_learner; a = load_learner({str(tmp_path/'a')!r}); "
+    code = (f"from anchoral.finetune import load_learner; a = load_learner({str(tmp_path/'a')!r}); "
             f"a.save({str(tmp_path/'b')!r}); print(a.predict(['gold rise', 'corn field']).tolist())")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     np.testing.assert_allclose(json.loads(said), head.predict(["gold rise", "corn field"]), atol=1e-6)

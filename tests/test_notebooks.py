@@ -1,5 +1,6 @@
 """The notebooks themselves: their shape, what they may import, their outputs, and the ones papermill runs."""
 import ast
+import graphlib
 import json
 import os
 import re
@@ -16,11 +17,13 @@ from anchoral.study.grid import papermill
 from anchoral.study.runs import read_rounds
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 ALL = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+LIBRARY = [p for p in ALL if "#| default_exp" in p.read_text(encoding="utf-8")]
+BOOK = [p for p in LIBRARY if p.parent.name == "nbs" and p.stem != "cli"]
+MAY_IMPORT = {"book": {"book"}, "study": {"book", "study"}, "annotator": {"book", "annotator"},
+              "teach": {"book", "study", "annotator", "teach"}} # rooms stand on the book; the command knows them all
 PAGES = [ROOT/f"nbs/paper/{p}.ipynb" for p in "fig2 fig3 fig4 table2 table3".split()]
 PAPERMILL = [ROOT/"nbs/study/run.ipynb", *PAGES]
-DATA_CELLS = {"Config", "PROFILES"}  # tables: one line per row, as long as they have rows
 
 
 def source(path): return nbformat.read(path, 4).cells
@@ -38,23 +41,43 @@ def test_title_and_subtitle(path):
     assert first.cell_type == "markdown" and lines[0].startswith("# ") and lines[1].startswith("> ")
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
-def test_exported_cells_are_short(path):
-    for cell in exported(path):
-        lines, tree = cell.rstrip().splitlines(), ast.parse(cell)
-        names = {n.name for n in ast.walk(tree) if isinstance(n, ast.ClassDef)}
-        names |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-        assert len(lines) <= 30 or names & DATA_CELLS, f"{path.name}: {len(lines)} lines from {lines[1]!r}"
+def module_of(path):
+    return re.search(r"#\| default_exp ([\w.]+)", "\n".join(c.source for c in source(path)))[1]
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)
-def test_imports_come_from_lower_numbers(path):
-    order = {re.search(r"#\| default_exp (\w+)", "\n".join(c.source for c in source(p)))[1]: i
-             for i, p in enumerate(LIBRARY)}
-    me = LIBRARY.index(path)
+def imports_of(path):
+    "The modules of anchoral that the exported cells of a notebook import, at the top or inside a function."
+    found = set()
     for cell in exported(path):
-        for name in re.findall(r"from anchoral\.(\w+) import", cell):
-            assert order[name] < me, f"{path.name} imports {name}"
+        for node in ast.walk(ast.parse(cell)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("anchoral."):
+                found.add(node.module.removeprefix("anchoral."))
+            elif isinstance(node, ast.ImportFrom) and node.module == "anchoral":
+                found |= {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_chapters_import_from_lower_numbers(path):
+    earlier = {module_of(p) for p in BOOK[:BOOK.index(path)]}
+    assert imports_of(path) <= earlier, f"{path.name} imports {sorted(imports_of(path) - earlier)}"
+
+
+def room_of(module):
+    return module.split(".")[0] if "." in module else "book"
+
+
+@pytest.mark.parametrize("path", [p for p in LIBRARY if p not in BOOK and p.stem != "cli"], ids=lambda p: p.stem)
+def test_rooms_stand_on_the_book(path):
+    may = MAY_IMPORT[room_of(module_of(path))]
+    upwards = [m for m in imports_of(path) if room_of(m) not in may]
+    assert not upwards, f"{path.name} imports {upwards}"
+
+
+def test_no_circle():
+    "Modules can be put in an order in which each imports only from those before it."
+    graph = {module_of(p): imports_of(p) for p in LIBRARY}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.stem)

@@ -35,7 +35,7 @@ def finetune(tmp_path_factory):
 
 def spawn(config, folder, before=""):
     code = (f"import json, sys\nsys.path.insert(0, {str(HERE)!r})\nimport conftest\n{before}\n"
-            "from anchoral.results import make_config, run\n"
+            "from anchoral.study.config import make_config\nfrom anchoral.study.runs import run\n"
             "run(make_config(**json.loads(sys.argv[1])), sys.argv[2])")
     return subprocess.Popen([sys.executable, "-c", code, json.dumps(config), str(folder)],
                             stderr=subprocess.PIPE, text=True)
@@ -117,7 +117,7 @@ def test_full_disk(tmp_path):
              "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))")
     config = HEAD | dict(strategy="entropy")
     prepare(make_config(**config))  # embeddings are cached before the limit
-    ready = "import anchoral.results as r; r.prepare(r.make_config(**json.loads(sys.argv[1])))\n"
+    ready = "import anchoral.study.config as r; r.prepare(r.make_config(**json.loads(sys.argv[1])))\n"
     p = spawn(config, tmp_path/"full", ready + limit)
     err = p.communicate()[1]
     assert p.returncode == 1 and "OSError" in err and "File too large" in err
@@ -129,7 +129,7 @@ def test_full_disk(tmp_path):
 def test_locked(tmp_path):
     from anchoral.study.runs import locked
     with locked(tmp_path):
-        code = f"from anchoral.results import locked\nwith locked({str(tmp_path)!r}): pass"
+        code = f"from anchoral.study.runs import locked\nwith locked({str(tmp_path)!r}): pass"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "being written by another process" in done.stderr
 

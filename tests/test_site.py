@@ -62,11 +62,13 @@ def pages(site): return {p: Page(p) for p in sorted(site.rglob("*.html"))}
 
 
 def test_every_notebook_module_and_figure_has_its_place(site, pages):
-    folders = ("nbs", "paper", "tutorials", "experiments", "benchmarks")
+    folders = ("nbs", "paper", "tutorials", "study", "annotator", "teach", "benchmarks")
     for nb in (ROOT/"nbs").rglob("*.ipynb"):
         if ".ipynb_checkpoints" not in nb.parts and nb.parent.name in folders:
             assert (site/nb.relative_to(ROOT/"nbs").with_suffix(".html")) in pages, nb
-    for module in (ROOT/"anchoral").glob("[a-z]*.py"): assert site/f"api/{module.stem}.html" in pages, module
+    for module in (ROOT/"anchoral").rglob("[a-z]*.py"):
+        name = ".".join(module.relative_to(ROOT/"anchoral").with_suffix("").parts)
+        assert site/f"api/{name}.html" in pages, module
     shown = {Path(src).name for src, _ in pages[site/"figures.html"].images}
     assert {p.name for p in (ROOT/"figures").glob("*.png")} <= shown
     assert "AnchorAL's subpool (Algorithm 1, lines 3-9)." in "".join(pages[site/"api/filters.html"].text)

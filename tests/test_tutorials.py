@@ -61,7 +61,7 @@ def test_exercises_are_made_from_the_solutions():
     "One source: the committed exercises are what the solved notebook gives, and hold none of its answers."
     def cells(nb): return [(c.id, c.cell_type, c.source) for c in nb.cells]
     made, have = student(read("solutions")), read("exercises")
-    assert cells(made) == cells(have), "run anchoral.teaching.write_student on the solved notebook, and execute it"
+    assert cells(made) == cells(have), "run anchoral.teach.puzzles.write_student on the solved notebook, and execute it"
     assert nbformat.writes(made) == nbformat.writes(student(read("solutions")))
     text = "\n".join(c.source for c in have.cells)
     answers = re.findall(r"### BEGIN SOLUTION\n(.*?)\n *### END",

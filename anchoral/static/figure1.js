@@ -1,6 +1,6 @@
 // Figure 1 with a slider: pool, subpool, anchors, labelled and boundary, iteration by iteration, two filters side by
 // side.
-// `draw(element, data)` is all of it; a widget and a static page both call it. `data` is what anchoral.explore.play
+// `draw(element, data)` is all of it; a widget and a static page both call it. `data` is what anchoral.teach.figure1.play
 // gives.
 const STYLE = `
 .anchoral-figure1 { --ink: var(--jp-ui-font-color1, var(--md-default-fg-color, #222)); color: var(--ink);

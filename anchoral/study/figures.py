@@ -85,7 +85,7 @@ def check(
     missing = [c for c in ("variant", "run", "iteration", *columns) if c not in df]
     if missing:
         raise ValueError(f"the results have no column {', '.join(map(repr, missing))}, only {_few(df, 'others')}: "
-                         "load them with anchoral.results.load_results, or collect them again")
+                         "load them with anchoral.study.runs.load_results, or collect them again")
     if df.empty:
         raise ValueError("the results are empty (0 rows): run a profile and collect it first, "
                          "e.g. `anchoral run --profile quick`")

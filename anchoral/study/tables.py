@@ -26,7 +26,7 @@ MATCHED = ["budget", "iterations", *(f"{c}_{m}" for c in ("majority", "minority"
                                      for m in ("median", "iqr", "per_iteration"))]
 
 def _measures(df, at="overall"):
-    "`anchoral.results.summary` with the AUC per iteration beside the AUC, and the subpool's share of the pool."
+    "`anchoral.study.measures.summary` with the AUC per iteration beside the AUC, and the subpool's share of the pool."
     s = summary(df, at=at).rename(columns={"budget_median": "budget", "iterations_median": "iterations",
                                            "subpool_median": "subpool"})
     for c in ("majority", "minority"): s[f"{c}_per_iteration"] = s[f"{c}_median"] / s["iterations"]

@@ -1,1 +1,35 @@
+"""Active learning for large pools and rare classes: AnchorAL, read beside its code.
+
+    task = anchoral.Task.from_frame("tickets.csv", text="body", label="topic", minority="outage")
+    al = anchoral.ActiveLearner.from_task(task)
+    ids = al.ask(25)
+
+These names are what most users need; each is loaded when it is first touched. Everything else is imported from its
+module."""
+
 __version__ = "0.1.0"
+
+_FACE = { # name -> the module it lives in
+    "Task": "data",
+    "load_task": "data",
+    "encode": "embeddings",
+    "make_index": "index",
+    "Head": "head",
+    "FineTune": "finetune",
+    "ActiveLearner": "loop",
+    "simulate": "loop",
+    "Session": "annotator.session",
+    "annotate": "annotator.session",
+    "load_results": "study.runs",
+}
+__all__ = list(_FACE)
+
+def __getattr__(name):
+    if name not in _FACE:
+        raise AttributeError(f"module 'anchoral' has no attribute {name!r}; it has {', '.join(_FACE)}, "
+                             "and its modules have the rest")
+    from importlib import import_module
+    return getattr(import_module(f"anchoral.{_FACE[name]}"), name)
+
+def __dir__():
+    return sorted([*globals(), *_FACE])

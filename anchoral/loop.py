@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .anchors import State
 from .contracts import check_free, check_probs, check_query, part_name
-from .data import require
+from .data import lookup, require
 from .filters import Subpool, check_fits
 from .index import as_ids
 from .head import check_classes
@@ -86,6 +86,7 @@ class ActiveLearner:
         minority=(),         # The rare classes
         seeds:Seeds=Seeds(),
         examples=(),         # Ids to ask about first, while some class has no label
+        classes=(),          # Names of the classes, which `tell` takes instead of numbers
     ):
         check_x(x, len(index))
         minority = check_classes(n_classes, minority)
@@ -95,6 +96,8 @@ class ActiveLearner:
         if len(set(examples)) < len(examples): raise ValueError(f"examples name an id twice: {list(examples)}")
         self.state = State(index, np.full(len(x), -1, np.int64), np.zeros(len(x), bool), [], minority,
                            n_classes, self.outputs)
+        require(len(classes) in (0, n_classes), f"{len(classes)} names of classes for {n_classes} classes")
+        self.classes = tuple(classes)
         self.batch, self.answers, self.subpool, self.scored = None, [], None, 0
         self._fitted = -1
         self._said_random = False # so that the log names the missing classes once
@@ -212,6 +215,16 @@ def _answer(self:ActiveLearner, ids):
         self.batch, self.answers = None, []
         if len(told): self.state.history.append(told)
 
+# %% ../nbs/09_loop.ipynb #6dc06f6f
+@patch
+def _numbers(self:ActiveLearner, labels):
+    "Names of classes as their numbers; what is no name is left as it is."
+    names = [labels] if isinstance(labels, str) else labels
+    if not self.classes or not all(isinstance(name, str) for name in names):
+        return labels
+    number = {name: i for i, name in enumerate(self.classes)}
+    return [lookup(name, number, "class") for name in names]
+
 # %% ../nbs/09_loop.ipynb #021d9572
 def as_row(
     values,    # A number, a list, an array, a column of a table, a tensor
@@ -228,9 +241,9 @@ def as_row(
 
 @patch
 def tell(self:ActiveLearner, ids, labels):
-    """Labels for instances. Raises `ValueError`, and changes nothing, for unknown ids,
+    """Labels for instances: numbers, or names of classes where those are known. Raises `ValueError`, and changes nothing, for unknown ids,
     repeated answers or classes that do not exist."""
-    ids, labels = self._check_ids(ids), as_row(labels, "labels")
+    ids, labels = self._check_ids(ids), as_row(self._numbers(labels), "labels")
     if len(ids) != len(labels): raise ValueError(f"{len(ids)} ids but {len(labels)} labels")
     C = self.state.n_classes
     if not len(ids): return
@@ -262,6 +275,43 @@ def restore(self:ActiveLearner, ids):
     if len(told): raise ValueError(f"instance {told[0]} was not skipped; only skipped instances can be restored")
     self.state.excluded[ids] = False
     self.answers = [i for i in self.answers if i not in ids]
+
+# %% ../nbs/09_loop.ipynb #e2ae7db0
+@patch(cls_method=True)
+def from_task(cls:ActiveLearner,
+    task,                # A `Task`
+    encoder="minilm",    # A name in `ENCODERS`, a sentence-transformers name, or a function
+    filter="anchoral",   # A name in `FILTERS`, or a function
+    strategy="entropy",  # A name in `STRATEGIES`, or a function
+    learner="head",      # A name in `LEARNERS`, or a learner
+    index="auto",        # As for `make_index`
+    max_tokens:int=128,  # Where the encoder, and a learner made here, cut a text
+    seeds:Seeds=Seeds(),
+    examples=(),         # Ids to ask about first, while some class has no label
+    known:bool=True,     # Tell the labels that the task has; False keeps them for an oracle
+):
+    """An `ActiveLearner` for a task. Raises `ValueError` for an unknown name, for parts that do not fit the task,
+    and for a task of which every instance has a label, since there is nothing left to ask."""
+    from anchoral.embeddings import encode
+    from anchoral.filters import make_filter
+    from anchoral.finetune import LEARNERS
+    from anchoral.index import make_index
+    from anchoral.strategies import make_strategy
+    told = np.flatnonzero(task.labels >= 0) if known else np.empty(0, np.int64)
+    require(len(told) < len(task.texts), f"all {len(told)} instances of {task.name!r} have a label, so there is "
+            "nothing to ask; known=False keeps the labels for an oracle")
+    if isinstance(learner, str):
+        make = lookup(learner, LEARNERS, "learner")
+        own = dict(encoder=encoder) if learner == "head" else {}
+        learner = make(task.n_classes, task.minority, max_tokens=max_tokens, **own)
+    vectors = encode(task.texts, encoder, fit_on=task.texts, max_tokens=max_tokens)
+    al = cls(make_index(vectors, index), learner.prepare(task.texts, fit_on=task.texts), learner,
+             make_filter(filter) if isinstance(filter, str) else filter,
+             make_strategy(strategy, task.minority) if isinstance(strategy, str) else strategy,
+             task.n_classes, task.minority, seeds, examples, task.classes)
+    if len(told):
+        al.tell(told, task.labels[told])
+    return al
 
 # %% ../nbs/09_loop.ipynb #3ce9d9f1
 @dataclass(frozen=True, eq=False)

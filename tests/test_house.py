@@ -6,6 +6,7 @@ import tomllib
 from configparser import ConfigParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import anchoral
@@ -96,3 +97,40 @@ def test_readme_is_the_index(tmp_path):
                     "--output-dir", str(tmp_path), "--output", "README", "nbs/index.ipynb"], cwd=ROOT, check=True)
     made = (tmp_path/"README.md").read_text().replace("(../", "(").replace('"../', '"')
     assert made == (ROOT/"README.md").read_text(), "README.md is out of step: make readme"
+
+
+def test_readme_example_runs(tmp_path, monkeypatch):
+    "The example as it is written, with one import, on a table of twenty tickets."
+    readme = (ROOT/"README.md").read_text()
+    example = re.search(r"```python\n(.*?)```", readme, re.S)[1]
+    assert len(example.strip().splitlines()) <= 10
+    assert re.findall(r"^(?:import|from) .*", example, re.M) == ["import anchoral"]
+    kinds = {"outage": "the site is down, error {}", "other": "how do I change my address, question {}"}
+    rows = [(text.format(i), kind if i < 3 else "") for i in range(20) for kind, text in kinds.items()]
+    pd.DataFrame(rows, columns=["body", "topic"]).to_csv(tmp_path/"tickets.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    before, after = example.split("al.tell(")
+    names = {}
+    exec(before, names)
+    assert len(names["ids"]) == 25 and len(names["al"].labelled) == 6
+    names["your_answers"] = ["outage" if "down" in names["task"].texts[i] else "other" for i in names["ids"]]
+    exec("al.tell(" + after, names)
+    assert len(names["al"].labelled) == 31
+
+
+def test_the_answer_of_the_readme_is_the_computed_one():
+    "What the first screen says of the replication follows from the saved results."
+    from anchoral.study.answer import answer, first_table
+    from anchoral.study.verdicts import judge, load_second_rule, saved_frames
+    rule = load_second_rule()
+    judged = judge(rule, saved_frames(rule))
+    readme = (ROOT/"README.md").read_text()
+    first = readme[:readme.index("## Use it")]
+    assert " ".join(answer(judged)) in first and first_table(judged) in first
+
+
+def test_the_face():
+    "A dozen names, each found, none of them heavy before it is touched."
+    assert set(anchoral.__all__) <= set(dir(anchoral)) and len(anchoral.__all__) <= 12
+    assert all(callable(getattr(anchoral, name)) for name in anchoral.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Taks'"): anchoral.Taks  # noqa: B018

@@ -241,8 +241,8 @@ def as_row(
 
 @patch
 def tell(self:ActiveLearner, ids, labels):
-    """Labels for instances: numbers, or names of classes where those are known. Raises `ValueError`, and changes nothing, for unknown ids,
-    repeated answers or classes that do not exist."""
+    """Labels for instances: numbers, or names of classes where those are known. Raises `ValueError`, and changes
+    nothing, for unknown ids, repeated answers or classes that do not exist."""
     ids, labels = self._check_ids(ids), as_row(self._numbers(labels), "labels")
     if len(ids) != len(labels): raise ValueError(f"{len(ids)} ids but {len(labels)} labels")
     C = self.state.n_classes

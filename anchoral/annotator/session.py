@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 from fastcore.basics import patch
 
+import anchoral
+
 from ..data import Task, _event, _frame, _names
 from ..data import append_line, as_line, atomic, digest, lookup, require
 from ..index import BM25, as_ids
@@ -1107,7 +1109,7 @@ def say(self:Session,
     print(self.plain())
 
 # %% ../../nbs/annotator/session.ipynb #b6675cf4
-STATIC = Path(__file__).with_name("static") if "__file__" in globals() else Path("../anchoral/static")
+STATIC = Path(anchoral.__file__).with_name("static") # the scripts of the widgets
 
 @lru_cache
 def _annotator():

@@ -84,7 +84,7 @@ test: env browser
 	@git diff --exit-code --no-ext-diff --stat -- nbs anchoral || { echo "Notebooks were not clean or anchoral/ was out of step: commit what nbdev-export and nbdev-clean changed."; exit 1; }
 	"$(BIN)/ruff" check .
 	TQDM_DISABLE=1 ANCHORAL_FIGURES="$$(mktemp -d)" "$(BIN)/nbdev-test" --n-workers 2
-	"$(BIN)/python" -m pytest
+	"$(BIN)/python" -m pytest -n 2 --dist loadfile
 
 hooks:
 	git config core.hooksPath .githooks

@@ -1,9 +1,18 @@
 """One thread, no progress bars, no hub: what a test sees must not depend on the machine."""
 import logging
 import os
+import signal
+
+import pytest
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1",
                "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false",
                # milvus-lite's server answers pings and calls it has not got with errors that mean nothing
                "GRPC_VERBOSITY": "NONE"}
 logging.getLogger("grpc._server").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts():
+    "A shell that starts the tests in the background has Ctrl-C ignored, and dask-jobqueue makes it an exit."
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -34,7 +34,7 @@ from anchoral.study.claims import (
     sign_flip,
     verdicts,
 )
-from anchoral.study.runs import load_results
+from anchoral.study.runs import load_results, note_digests, results_files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT/"results"
@@ -201,6 +201,7 @@ def test_verdicts_move_with_their_numbers(judged, tmp_path, profile, task, setti
     runs = rows_of(df[df.task == task], setting).run.unique()
     df.loc[df.run.isin(runs), "f1_minority"] += shift
     df.to_parquet(tmp_path/f"{profile}.parquet", index=False)
+    note_digests(tmp_path, results_files(profile))  # the copy is a set of its own
     numbers, verdict = moved(judged, judge(load_claims(tmp_path), saved(CLAIMS, tmp_path)))
     assert numbers == {(c, profile, task) for c in rests}
     if flips is not None: assert verdict == {(c, profile, task) for c in flips}

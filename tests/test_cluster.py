@@ -129,7 +129,7 @@ def test_job_scripts(queue, monkeypatch):
     import dask_jobqueue  # its defaults, which a file of yours is merged into
     import yaml
     assert dask_jobqueue.__version__
-    text = "\n".join(c.source for c in nbformat.read(ROOT/"nbs/study/grid.ipynb", 4).cells)
+    text = "\n".join(c.source for c in nbformat.read(ROOT/"nbs/study/cluster.ipynb", 4).cells)
     config = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.S)[1])
     if queue != "slurm":
         more = {k: yaml.safe_load("{" + v + "}") for k, v in re.findall(r"(PBS|SGE|LSF)(?: takes)? `([^`]+)`", text)}

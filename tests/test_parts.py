@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from anchoral import data, finetune, strategies
+from anchoral import finetune, strategies
+from anchoral import head as head_module
 from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import clustered
 from anchoral.data import sha256
@@ -557,7 +558,7 @@ def killed_while_saving(head, folder, after):
         return
     try:
         replace, die = os.replace, lambda *args: os._exit(9)
-        if after == "half written": data.sha256 = die
+        if after == "half written": head_module.sha256 = die
         if after == "moved aside": os.replace = die
         if after == "replaced": os.replace = lambda *args: (replace(*args), die())
         head.save(folder)

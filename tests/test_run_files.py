@@ -174,7 +174,7 @@ def test_a_profile_runs_by_draw_and_leaves_out_saved_runs(tmp_path, folder):
 def test_all_that_a_draw_needs_is_prepared(monkeypatch):
     "The runs of a draw need not share an encoder."
     asked = []
-    monkeypatch.setattr(config_module, "prepare", lambda c: asked.append(c.encoder))
+    monkeypatch.setattr(grid, "prepare", lambda c: asked.append(c.encoder))
     profile = profiles.Profile(
         "",
         SMALL,
@@ -962,7 +962,7 @@ def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_p
 
 DIES = """
 import logging, os, signal, sys
-from anchoral.study import cluster as cluster_module, config as config_module, grid, profiles
+from anchoral.study import cluster as cluster_module, profiles
 
 def warm(todo):
     import os, signal
@@ -970,7 +970,7 @@ def warm(todo):
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    grid.warm = warm
+    cluster_module.warm = warm
     profile = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
                            profiles.variants("anchoral"), profiles.head_seeds(1))
     try:

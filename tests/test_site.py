@@ -128,7 +128,7 @@ def test_a_reader_follows_the_path(site):
         tab.locator(".md-search-result__link").first.wait_for()
         assert tab.locator(".md-search-result__link").count() > 2
 
-        tab.goto(f"file://{site}/19_explore.html")
+        tab.goto(f"file://{site}/teach/figure1.html")
         slider = tab.get_by_role("slider", name="Iteration")
         says = tab.locator(".anchoral-figure1 .says")
         assert "No-Op, iteration 0" in says.nth(0).inner_text()

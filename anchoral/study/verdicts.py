@@ -354,7 +354,9 @@ def judge(
     for claim in rule.itertuples():
         about = {c: getattr(claim, c) for c in ("claim", "title", "kind", "scale", "smallest", "compare")}
         out += [table.assign(**about) for table in judge_claim(claim, frames, folder)]
-    return pd.concat([t.astype(object) for t in out], ignore_index=True).reindex(columns=COLUMNS)
+    judged = pd.concat([t.astype(object) for t in out], ignore_index=True).reindex(columns=COLUMNS)
+    numbers = dict.fromkeys(["smallest", "mean", "low", "high", "p", "p_holm"], float)
+    return judged.astype(numbers | dict(pairs=int, budget="Int64"))
 
 def saved_frames(rule:pd.DataFrame, folder=None) -> dict:
     "The frames of those profiles of the rule that have saved results, with the overlap of subpools where it is saved."

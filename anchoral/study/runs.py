@@ -514,7 +514,7 @@ def _saved_file(profile, folder, ending):
                 f"{_made_by(profile)}" + ("" if profile == "authors" else ", then `anchoral collect` with --replace"))
     if path.exists():
         return path
-    have = sorted(p.stem for p in folder.glob("*.parquet") if not p.stem.endswith("-ids"))
+    have = sorted(p.stem for p in folder.glob("*.parquet") if not p.stem.endswith(("-ids", "-overlap")))
     raise FileNotFoundError(f"no saved results of profile {profile!r} (found: {', '.join(have) or 'none'}); "
                             f"make them with {_made_by(profile)}")
 

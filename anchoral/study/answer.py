@@ -98,7 +98,9 @@ def first_table(judged:pd.DataFrame, folder=None) -> str:
                "head": "the same pools, a head", "after the fact": "smaller pools, mostly a head"}
     lines = [f"| claim | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
     for claim, row in table.iterrows():
-        lines.append(f"| {claim} | {' | '.join(row[c] for c in columns)} |")
+        counted_only = {c: row[c].split(":")[0] for c in ("head", "after the fact")} # their effects: the claims page
+        cells = dict(row) | counted_only
+        lines.append(f"| {claim} | {' | '.join(cells[c] for c in columns)} |")
     return "\n".join(lines)
 
 # %% ../../nbs/study/answer.ipynb #6e275960

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -150,3 +151,18 @@ def test_what_a_wrong_word_says(tmp_path, capsys):
         assert says in capsys.readouterr().err
     with pytest.raises(ValueError, match="workers must be at least 1"):
         cluster_module.run_on_cluster(TINY, tmp_path, workers=0)
+
+
+def test_a_cluster_that_cannot_be_closed_does_not_hide_what_went_wrong():
+    @contextmanager
+    def cannot_close():
+        yield "open"
+        raise AssertionError("can only join a started process")  # what Dask says of a worker it starts again
+
+    @contextmanager
+    def fails_on_closing():
+        try: yield "open"
+        finally: raise AssertionError("can only join a started process")
+    with pytest.raises(RuntimeError, match="the run's own error"), cluster_module._closed_at_the_end(fails_on_closing()):
+        raise RuntimeError("the run's own error")
+    with pytest.raises(AssertionError), cluster_module._closed_at_the_end(cannot_close()): pass

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from ..data import lookup
@@ -53,22 +53,39 @@ def free_port(want:int=8787) -> int:
 def _cluster(where, workers):
     "A cluster to be started here, or what is there already: an address or a cluster."
     if where == "local":
+        import dask
         from distributed import Scheduler, SpecCluster
         scheduler = dict(cls=Scheduler, options=dict(host="127.0.0.1", dashboard_address=f"127.0.0.1:{free_port()}"))
-        for part in ("nanny", "worker", "scheduler", "core", "http.proxy"):
+        for part in ("nanny", "worker", "scheduler", "core", "http.proxy", "diskutils"):
             logging.getLogger(f"distributed.{part}").setLevel("CRITICAL") # a run's error comes back with the run
-        return SpecCluster(local_workers(workers), scheduler, silence_logs="CRITICAL")
+        silent = dask.config.get("distributed.nanny.pre-spawn-environ") | {"DASK_LOGGING__DISTRIBUTED": "critical"}
+        with dask.config.set({"distributed.nanny.pre-spawn-environ": silent}): # the same in the workers
+            return SpecCluster(local_workers(workers), scheduler, silence_logs="CRITICAL")
     if not isinstance(where, str) or ":" in where: return nullcontext(where)
     import dask_jobqueue
     make = getattr(dask_jobqueue, lookup(where, QUEUES | {"local": ""}, "cluster"))
     try: cluster = make()
     except (TypeError, ValueError) as e:
         raise ValueError(f"~/.config/dask/jobqueue.yaml does not describe a job of {where}; "
-                         f"nbs/study/grid has an example. Dask says: {' '.join(str(e).split())}") from None
+                         f"nbs/study/cluster has an example. Dask says: {' '.join(str(e).split())}") from None
     cluster.scale(jobs=workers)
     return cluster
 
 # %% ../../nbs/study/cluster.ipynb #14adfb79
+@contextmanager
+def _closed_at_the_end(cluster):
+    "The cluster for a block; that it cannot be closed does not hide what went wrong in the block."
+    with ExitStack() as at_the_end:
+        opened = at_the_end.enter_context(cluster)
+        try:
+            yield opened
+        except BaseException:
+            try:
+                at_the_end.close()
+            except Exception as e: # Dask does not expect to close a worker that is just being started again
+                logging.getLogger("anchoral").debug("closing the cluster: %s", e)
+            raise
+
 @contextmanager
 def connected(
     where="local",  # "local", a key of `QUEUES`, a scheduler's address, or a Dask cluster object
@@ -78,7 +95,8 @@ def connected(
     try: from distributed import Client
     except ImportError as e:
         raise ImportError('a cluster needs Dask: pip install "anchoral[cluster]", or leave out --cluster') from e
-    with _cluster(where, workers) as cluster, Client(cluster, timeout=20) as client: yield client
+    with _closed_at_the_end(_cluster(where, workers)) as cluster, Client(cluster, timeout=20) as client:
+        yield client
 
 # %% ../../nbs/study/cluster.ipynb #e0b09ffd
 def run_there(config:Config, folder, wait:float=600) -> str:

@@ -163,6 +163,6 @@ def test_a_cluster_that_cannot_be_closed_does_not_hide_what_went_wrong():
     def fails_on_closing():
         try: yield "open"
         finally: raise AssertionError("can only join a started process")
-    with pytest.raises(RuntimeError, match="the run's own error"), cluster_module._closed_at_the_end(fails_on_closing()):
+    with pytest.raises(RuntimeError, match="own error"), cluster_module._closed_at_the_end(fails_on_closing()):
         raise RuntimeError("the run's own error")
     with pytest.raises(AssertionError), cluster_module._closed_at_the_end(cannot_close()): pass

@@ -12,7 +12,6 @@ __all__ = ['log', 'MODELS', 'LEARNERS', 'check_model', 'locate', 'Tokens', 'toke
 # %% ../nbs/07_finetune.ipynb #tuneimpo
 import importlib.util
 import logging
-import os
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass

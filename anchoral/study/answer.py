@@ -7,12 +7,11 @@ __all__ = ['FINE_TUNED', 'DECIDED', 'SHORT', 'FIRST_RULE', 'HEADLINE_CLAIMS', 'S
            'ours', 'replication_table', 'first_table', 'unit_words', 'answer']
 
 # %% ../../nbs/study/answer.ipynb #b3777e3f
-import numpy as np
 import pandas as pd
 
 from .claims import counted, label, load_claims, published, published_cells
 from .claims import one as claim_named
-from .verdicts import judge, load_second_rule, saved_frames, verdicts
+from .verdicts import verdicts
 
 # %% ../../nbs/study/answer.ipynb #7b617f3b
 FINE_TUNED = "wordnet"

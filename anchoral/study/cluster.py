@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import time
-from concurrent.futures import as_completed
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _FACE = { # name -> the module it lives in
     "Task": "data",
-    "load_task": "data",
+    "load_task": "tasks",
     "encode": "embeddings",
     "make_index": "index",
     "Head": "head",

@@ -12,7 +12,7 @@ __all__ = ['COMMANDS', 'PAGES', 'OTHERS', 'ENCODER_LINES', 'EXAMPLES', 'FIXES', 
 import argparse, dataclasses, errno, inspect, logging, os, re, shutil, sys, warnings
 from pathlib import Path
 
-from .data import cache_dir, cache_folders, clear_cache, lookup, repo_root, require
+from .files import cache_dir, cache_folders, clear_cache, lookup, repo_root, require
 
 # %% ../nbs/cli.ipynb #81556483
 def _one_value(name, kind, value):
@@ -85,7 +85,7 @@ def once(words, what):
     arg("--tokens", type=int, default=128, help="tokens the encoder reads"))
 def cmd_fetch(args):
     "Fetch and check the texts of tasks, and encode them."
-    from anchoral.data import TASKS, load_task
+    from anchoral.tasks import TASKS, load_task
     from anchoral.embeddings import ENCODERS, encode
     once(args.task, "task")
     for name in args.task: # all names before the first download
@@ -105,7 +105,7 @@ def cmd_fetch(args):
 @command()
 def cmd_counts(args):
     "Count the instances of the tasks that need no hub into results/counts.csv, for Table 4."
-    from anchoral.data import atomic
+    from anchoral.files import atomic
     from anchoral.study.tables import count_tasks
     home = repo_root()
     require(home, "results/counts.csv belongs to a clone of the repository, and this is none; go to the clone")
@@ -299,7 +299,7 @@ def _say_agreement(profile, table, by, saved):
 # %% ../nbs/cli.ipynb #8574dbcc
 def _corpora(words) -> dict:
     "Task -> folder, from `TASK=FOLDER` words."
-    from anchoral.data import TABLE4
+    from anchoral.tasks import TABLE4
     out = {}
     for word in words:
         task, equals, folder = word.partition("=")
@@ -450,7 +450,7 @@ def about(
 
 def _tasks():
     "Task -> one line, as far as it was counted."
-    from anchoral.data import TABLE4, TASKS
+    from anchoral.tasks import TABLE4, TASKS
     from anchoral.study.tables import saved_counts
     said = dict.fromkeys(TASKS, "")
     for name in TABLE4:

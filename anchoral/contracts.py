@@ -12,7 +12,7 @@ import copy
 import numpy as np
 
 from .anchors import State
-from .data import require
+from .files import require
 from .filters import Subpool
 from .index import ExactIndex
 from .strategies import Outputs

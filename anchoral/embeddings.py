@@ -20,8 +20,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .data import _check_texts, _kind_of, atomic, cache_dir, digest, fetch_package, lookup
-from .data import require, sha256, sweep, warn_unspaced
+from .data import require_texts
+from .files import atomic, cache_dir, digest, fetch_package, kind_of, lookup
+from .data import warn_unspaced
+from .files import require, sha256, sweep
 
 # %% ../nbs/01_embeddings.ipynb #83606e10
 def as_rows(
@@ -29,7 +31,7 @@ def as_rows(
     what="embeddings", # What it is, for the error
 ) -> np.ndarray:
     "`rows` as a numpy array, itself where it is one; a `ValueError` that says how to make one."
-    kind = _kind_of(rows)
+    kind = kind_of(rows)
     require(not hasattr(rows, "toarray"), f"{what}: a sparse matrix ({kind}) has no rows of "
                                           "length one to compare; "
                                           "give a dense array: .toarray(), after a TruncatedSVD "
@@ -82,7 +84,7 @@ def check_texts(
                          "give the column of a table, or a list in the order of your rows")
     texts = list(texts)
     if not texts: raise ValueError(f"{where}: there are none; give at least one text")
-    _check_texts(texts, where)
+    require_texts(texts, where)
     return texts
 
 # %% ../nbs/01_embeddings.ipynb #6d814097

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from .anchors import ANCHORS, State
-from .data import lookup, require
+from .files import lookup, require
 
 # %% ../nbs/04_filters.ipynb #e31aea90
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ import numpy as np
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from .data import lookup, require
+from .files import lookup, require
 from .embeddings import model_folder
 from .head import check_classes, check_labels, Head, reading, row_ids, saved_folder, writing
 from .strategies import Outputs

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from .data import atomic, lookup, require, sha256
+from .files import atomic, lookup, require, sha256
 from .embeddings import encode, ENCODERS, load_lsa, lsa_encoder, save_lsa
 from .strategies import Outputs
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 
-from .data import _kind_of, atomic, digest, lookup, require, sha256, sweep, warn_unspaced
+from .data import warn_unspaced
+from .files import atomic, digest, kind_of, lookup, require, sha256, sweep
 
 log = logging.getLogger("anchoral")
 
@@ -25,7 +26,7 @@ def check_unit(vectors, sample:int=20_000):
     (all rows, or an even sample of large arrays)."""
     if not isinstance(vectors, np.ndarray):
         raise ValueError(f"vectors must be a numpy array, (n, d) float32 with unit rows, got "
-                         f"{_kind_of(vectors)}; "
+                         f"{kind_of(vectors)}; "
                          "pass them through `load_vectors`, and texts through `encode`")
     if vectors.ndim != 2 or not len(vectors):
         raise ValueError(f"vectors must be (n, d) with n > 0, got shape {np.shape(vectors)}")

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from .anchors import kmeans_plusplus, row_entropy, spread_out
-from .data import lookup, require
+from .files import lookup, require
 
 # %% ../nbs/05_strategies.ipynb #bb24a1d1
 class Outputs:

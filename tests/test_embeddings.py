@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anchoral import embeddings as E
-from anchoral.data import cache_dir
 from anchoral.embeddings import encode, fit_lsa, load_lsa, load_vectors, model_folder, save_lsa, unit
+from anchoral.files import cache_dir
 
 WORDS = "tin copper gold silver zinc lead nickel alum platinum iron steel oil wheat corn cocoa rain".split()
 TEXTS = [f"{a} {b} {'very '*(i % 7)}rare" for i, a in enumerate(WORDS) for b in WORDS[:8]]

@@ -7,13 +7,15 @@ import pytest
 from worlds import clustered
 
 from anchoral import cli
-from anchoral.data import Task, cache_dir, fetch_package, initial_set, load_task, sha256
+from anchoral.data import Task, initial_set
+from anchoral.files import cache_dir, fetch_package, sha256
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
 from anchoral.study.config import make_config
 from anchoral.study.runs import load_results, run
+from anchoral.tasks import load_task
 
 FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
 
@@ -89,7 +91,7 @@ def test_initial_set():
 @pytest.mark.parametrize("name, n", [("agnews-bus", 2), ("wikitoxic", 2), ("amazon-agri", 2), ("amazon-multi", 5)])
 def test_hub_schema(tmp_path, name, n):
     "The hub's loaders on local files of its schema; the real thing must have Table 4's counts."
-    from anchoral.data import check_table4
+    from anchoral.tasks import check_table4
     rng = np.random.default_rng(0)
     for split, rows in (("train", 600), ("test", 200)):
         df = pd.DataFrame({"uid": range(rows), "text": [f"{split} text {i}" for i in range(rows)],
@@ -112,11 +114,11 @@ def test_vectors(vectors, says):
 
 
 def test_pool_smaller_than_query(tmp_path, monkeypatch):
-    from anchoral import data
+    from anchoral import tasks
     from anchoral.study import config as config_module
     small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)],
                  ("a", "b"), (1,), ["word1 text"], np.array([0]))
-    monkeypatch.setitem(data.load_task.__globals__["TASKS"], "small", lambda: small)
+    monkeypatch.setitem(tasks.load_task.__globals__["TASKS"], "small", lambda: small)
     config_module._task.cache_clear()
     with pytest.raises(ValueError, match="fewer than the initial set and one query"):
         run(make_config(task="small", encoder="lsa", budget=110), tmp_path)

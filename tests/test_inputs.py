@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worlds import clustered
 
-from anchoral import data as D
 from anchoral import embeddings as E
+from anchoral import files, tasks
 from anchoral import index as I
-from anchoral.data import Task, append_line, atomic, share_unspaced, sweep
+from anchoral.data import Task, share_unspaced
 from anchoral.embeddings import encode, find_encoder, fit_lsa, load_lsa, load_vectors, save_lsa, unit
+from anchoral.files import append_line, atomic, sweep
 from anchoral.index import BM25Index, ExactIndex, HNSWIndex, load_index, make_index, save_index
 
 FUZZ = int(os.environ.get("ANCHORAL_FUZZ", 300))  # damaged files in all; thousands before a release
@@ -397,10 +398,10 @@ def test_a_changed_byte_of_a_saved_index_is_noticed(tmp_path, file):
 def test_a_changed_byte_of_the_vectors_on_disk_is_noticed_or_costs_the_work_again(file, monkeypatch):
     "The key of a row may be lost: then its text is encoded again."
     want = encode(POOL, letters)
-    folder = next((D.cache_dir()/"embeddings").iterdir())
-    files = {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    folder = next((files.cache_dir()/"embeddings").iterdir())
+    kept = {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
     def read():
-        for path, content in files.items():
+        for path, content in kept.items():
             if path.name != file: path.write_bytes(content)
         return encode(POOL, letters)
     is_noticed_or_harmless(folder/file, read, lambda got: np.array_equal(got, want), FUZZ//8, 3)
@@ -410,7 +411,7 @@ def test_a_changed_byte_of_a_gathered_file_is_noticed(monkeypatch):
     monkeypatch.setattr(E, "SMALL", 0)
     encode(POOL, letters)
     want = encode(POOL[::-1], letters)
-    path = next((D.cache_dir()/"embeddings").glob("*/gathered/*.npy"))
+    path = next((files.cache_dir()/"embeddings").glob("*/gathered/*.npy"))
     is_noticed_or_harmless(path, lambda: encode(POOL[::-1], letters), lambda got: np.array_equal(got, want), FUZZ//8, 4)
 
 
@@ -447,7 +448,7 @@ class Full:
 def test_a_full_disk_is_said_with_its_path(tmp_path, monkeypatch, error):
     with pytest.raises(OSError, match="could not write .*lsa.npz; free some room"):
         with atomic(tmp_path/"lsa.npz"): raise error
-    monkeypatch.setattr(D.os, "fsync", Full(error))
+    monkeypatch.setattr(files.os, "fsync", Full(error))
     with pytest.raises(OSError, match="could not write .*log.jsonl; free some room"):
         append_line(tmp_path/"log.jsonl", {"id": 1})
     with pytest.raises(OSError, match="other words"):
@@ -495,7 +496,7 @@ def test_leftovers_of_killed_processes_are_swept(tmp_path):
 
 def test_a_folder_that_is_written_is_swept(cache, tmp_path):
     encode(POOL, letters)
-    folder = next((D.cache_dir()/"embeddings").iterdir())
+    folder = next((files.cache_dir()/"embeddings").iterdir())
     left = [f/f".x.{dead()}.tmp" for f in (folder, tmp_path)]
     for path in left:
         path.touch()
@@ -508,20 +509,20 @@ def test_a_folder_that_is_written_is_swept(cache, tmp_path):
 
 def test_pinned_data_sets():
     "Each data set of the paper is read at a commit."
-    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in D.REVISIONS.values())
-    hub = [task for task in D.TASKS.values() if task.func is D.hub_task]
-    assert {task.args[1] for task in hub} == set(D.REVISIONS) and len(hub) == 4
+    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in tasks.REVISIONS.values())
+    hub = [task for task in tasks.TASKS.values() if task.func is tasks.hub_task]
+    assert {task.args[1] for task in hub} == set(tasks.REVISIONS) and len(hub) == 4
 
 
 def test_a_data_set_is_read_at_its_commit_and_without_its_code(monkeypatch):
     datasets, asked = pytest.importorskip("datasets"), []
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **kw: asked.append(kw) or Full(OSError("no network"))())
-    with pytest.raises(OSError, match="'pietrolesci/agnews' at revision 597b3052"): D.load_task("agnews-bus")
-    assert asked[0]["trust_remote_code"] is False and asked[0]["revision"] == D.REVISIONS["pietrolesci/agnews"]
+    with pytest.raises(OSError, match="'pietrolesci/agnews' at revision 597b3052"): tasks.load_task("agnews-bus")
+    assert asked[0]["trust_remote_code"] is False and asked[0]["revision"] == tasks.REVISIONS["pietrolesci/agnews"]
 
 
 def test_every_load_states_that_no_code_is_run():
-    for module in (D, E, I):
+    for module in (tasks, E, I):
         source = Path(module.__file__).read_text()
         for call in re.finditer(r"\b(load_dataset|SentenceTransformer|from_pretrained)\((?!\))", source):
             assert "trust_remote_code=False" in source[call.start():call.start() + 400], source[call.start():][:80]

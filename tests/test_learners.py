@@ -344,7 +344,7 @@ print(t.fingerprint(ft, x))
 
 
 def fingerprint(learner, x):
-    from anchoral.data import digest
+    from anchoral.files import digest
     out = learner.outputs(x)
     return digest(*(v.numpy() for v in learner.net.state_dict().values()), out.probs, out.hidden)
 

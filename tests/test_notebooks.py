@@ -14,12 +14,13 @@ import pytest
 
 from anchoral.study.config import make_config
 from anchoral.study.grid import papermill
-from anchoral.study.runs import read_rounds
+from anchoral.study.runs import read_iterations
 
 ROOT = Path(__file__).parents[1]
 ALL = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 LIBRARY = [p for p in ALL if "#| default_exp" in p.read_text(encoding="utf-8")]
-BOOK = [p for p in LIBRARY if p.parent.name == "nbs" and p.stem != "cli"]
+CHAPTERS = [p for p in LIBRARY if p.parent.name == "nbs" and p.stem[0].isdigit()]
+BOOK = [ROOT/"nbs/files.ipynb", *CHAPTERS]
 MAY_IMPORT = {"book": {"book"}, "study": {"book", "study"}, "annotator": {"book", "annotator"},
               "teach": {"book", "study", "annotator", "teach"}} # rooms stand on the book; the command knows them all
 PAGES = [ROOT/f"nbs/paper/{p}.ipynb" for p in "fig2 fig3 fig4 table2 table3".split()]
@@ -115,7 +116,7 @@ def test_papermill_runs_a_cell(tmp_path):
     assert any("injected-parameters" in c.metadata.get("tags", []) for c in done.cells)
     folders = sorted((tmp_path/"runs").glob("*/config.json"))
     assert sorted(json.loads(f.read_text())["data_seed"] for f in folders) == [3, 4]
-    assert all(read_rounds(f.parent)[-1]["end"] for f in folders)
+    assert all(read_iterations(f.parent)[-1]["end"] for f in folders)
 
 
 def test_papermill_says_what_failed(tmp_path):
@@ -125,7 +126,7 @@ def test_papermill_says_what_failed(tmp_path):
 
 
 def test_executed_notebooks_hold_no_texts(tmp_path):
-    from anchoral.data import load_task
+    from anchoral.tasks import load_task
     assert papermill(PAPERMILL[0], tmp_path/"out.ipynb", dict(runs=str(tmp_path/"runs"))) == ""
     kept = (tmp_path/"out.ipynb").read_text() + "".join(p.read_text() for p in (tmp_path/"runs").rglob("*.json*"))
     task = load_task("reuters-agri")

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from test_published import HOME
 
-from anchoral.data import TASKS
 from anchoral.study.config import _task
 from anchoral.study.profiles import PROFILES, cells, cost
 from anchoral.study.runs import run
+from anchoral.tasks import TASKS
 
 MODEL = {"BERT-base": "bert-base", "BERT-tiny": "bert-tiny", "ALBERT-base": "albert", "DeBERTa-base": "deberta",
          "GPT-2": "gpt2", "T5-base": "t5"}

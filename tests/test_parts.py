@@ -20,7 +20,7 @@ from anchoral import finetune, strategies
 from anchoral import head as head_module
 from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import clustered
-from anchoral.data import sha256
+from anchoral.files import sha256
 from anchoral.filters import FILTERS, Subpool, filter_params, make_filter
 from anchoral.finetune import FineTune, load_learner
 from anchoral.head import Head, softmax

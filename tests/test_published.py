@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anchoral.data import AMAZON, TABLE4, TASKS
 from anchoral.filters import FILTERS
 from anchoral.strategies import STRATEGIES
+from anchoral.tasks import AMAZON, TABLE4, TASKS
 
 HOME = Path(__file__).parents[1]/"results"/"paper"
 TEXT = dict.fromkeys(["text", "note", "how", "type", "gamma_maj", "gamma_min", "kind", "reason", "reading"], str)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from anchoral import cli
-from anchoral.data import append_line, sha256
+from anchoral.files import append_line, sha256
 from anchoral.study import cluster as cluster_module
 from anchoral.study import config as config_module
 from anchoral.study import grid, profiles
@@ -27,7 +27,7 @@ from anchoral.study.runs import (
     load_results,
     read_config,
     read_digests,
-    read_rounds,
+    read_iterations,
     run,
     save_results,
     saved_runs,
@@ -200,7 +200,7 @@ def test_results_name_their_clocks(runs, folder):
 def test_runs_without_processor_seconds_are_still_collected(runs, folder):
     "As those made before there were any."
     name = run_id(configs(1)[0])
-    rounds = read_rounds(runs / name)
+    rounds = read_iterations(runs / name)
     without = [{k: v for k, v in r.items() if k != "processor"} for r in rounds]
     (runs / name / "rounds.jsonl").write_text(
         "".join(json.dumps(r) + "\n" for r in without)
@@ -223,7 +223,7 @@ def test_collect_add_keeps_and_replaces(runs, folder, tmp_path):
     save_results("mine", some(runs, [a, b], tmp_path / "first"), "one")
     before, asked = load_results("mine"), load_ids("mine")
     second = some(runs, [b, c], tmp_path / "second")
-    lines = read_rounds(second / b)
+    lines = read_iterations(second / b)
     (second / b / "rounds.jsonl").unlink()
     for r in lines:
         append_line(
@@ -321,7 +321,7 @@ def test_saved_runs_are_not_lost_unasked(runs, folder, tmp_path):
 def test_saved_runs_are_not_replaced_unasked(runs, folder):
     save_results("mine", runs, "")
     name = run_id(configs(1)[0])
-    lines = read_rounds(runs / name)
+    lines = read_iterations(runs / name)
     (runs / name / "rounds.jsonl").unlink()
     for r in lines:
         append_line(
@@ -408,7 +408,7 @@ def test_lines_of_a_run_carry_checks_and_old_ones_are_read(runs):
     path = runs / run_id(c) / "rounds.jsonl"
     lines = path.read_text().splitlines()
     assert all("check" in json.loads(line) for line in lines)
-    rounds = read_rounds(path.parent)
+    rounds = read_iterations(path.parent)
     assert all("check" not in r for r in rounds)
     path.write_text(
         "".join(json.dumps(r) + "\n" for r in rounds[:2])
@@ -418,7 +418,7 @@ def test_lines_of_a_run_carry_checks_and_old_ones_are_read(runs):
     assert [{k: v for k, v in r.items() if k not in clocks} for r in again] == [
         {k: v for k, v in r.items() if k not in clocks} for r in rounds
     ]
-    assert read_rounds(path.parent) == again
+    assert read_iterations(path.parent) == again
 
 
 def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, folder):
@@ -428,7 +428,7 @@ def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, fold
     lines[1] = lines[1].replace('"n_labelled": 125', '"n_labelled": 135')
     path.write_text("".join(lines))
     for read in (
-        lambda: read_rounds(path.parent),
+        lambda: read_iterations(path.parent),
         lambda: run(c, path.parent),
         lambda: save_results("mine", runs, ""),
     ):
@@ -443,7 +443,7 @@ def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, fold
 
 def test_lines_of_a_newer_version_are_not_misread(runs, folder):
     folder_of = runs / run_id(configs(1)[0])
-    rounds = read_rounds(folder_of)
+    rounds = read_iterations(folder_of)
     (folder_of / "rounds.jsonl").unlink()
     for r in rounds:
         append_line(folder_of / "rounds.jsonl", r | dict(confidence=0.5))
@@ -451,7 +451,7 @@ def test_lines_of_a_newer_version_are_not_misread(runs, folder):
         ValueError,
         match="it has confidence, as a newer version of anchoral may write; update anchoral",
     ):
-        read_rounds(folder_of)
+        read_iterations(folder_of)
     fields = read_config(folder_of)
     (folder_of / "config.json").write_text(json.dumps(fields | dict(moon="full")))
     with pytest.raises(
@@ -622,11 +622,11 @@ def fuzz(path, n, read, fine):
 def test_fuzz_rounds(runs):
     "Noticed, or only the last lines are missing: then the run is resumed from there."
     where = runs / run_id(configs(1)[0])
-    rounds = read_rounds(where)
+    rounds = read_iterations(where)
     fuzz(
         where / "rounds.jsonl",
         FUZZ // 4,
-        lambda: read_rounds(where),
+        lambda: read_iterations(where),
         lambda got: got == rounds[: len(got)],
     )
 
@@ -816,7 +816,7 @@ def test_a_budget_above_the_pool_is_refused_before_any_work(tmp_path):
         match="budget 100000 is above the pool of 'reuters-agri', which has 6207 instances",
     ):
         run(c, tmp_path)
-    assert read_rounds(tmp_path) == []
+    assert read_iterations(tmp_path) == []
     runs_module.check_task(dataclasses.replace(c, budget=6207), config_module._task("reuters-agri"))
 
 
@@ -949,7 +949,7 @@ def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_p
     assert cli.main(collect_tiny) == 1  # 2 of the 6 runs, and it says so
     assert "2 runs of 6" in capsys.readouterr().out
     where = tmp_path / "runs/tiny" / run_id(first)
-    lines = read_rounds(where)
+    lines = read_iterations(where)
     (where / "rounds.jsonl").unlink()
     for r in lines:
         append_line(where / "rounds.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0)))

@@ -17,7 +17,7 @@ from anchoral.anchors import State
 from anchoral.filters import anchoral
 from anchoral.index import ExactIndex, HNSWIndex, build_order, load_index, make_index, save_index
 from anchoral.study.config import make_config, prepare
-from anchoral.study.runs import read_rounds, run
+from anchoral.study.runs import read_iterations, run
 
 HERE = Path(__file__).parent
 HEAD = dict(task="reuters-agri", encoder="lsa", budget=200, n_anchors=3, n_neighbours=10)
@@ -61,7 +61,7 @@ def test_same_config_twice(tmp_path):
 def test_same_in_another_process(tmp_path):
     p = spawn(HEAD, tmp_path/"a")
     assert p.communicate()[1] is not None and p.returncode == 0
-    assert without_clocks(read_rounds(tmp_path/"a")) == without_clocks(run(make_config(**HEAD), tmp_path/"b"))
+    assert without_clocks(read_iterations(tmp_path/"a")) == without_clocks(run(make_config(**HEAD), tmp_path/"b"))
 
 
 @pytest.mark.parametrize("filter", ["seals", "randsub", "none", "no-anchoring"])
@@ -93,7 +93,7 @@ def test_sigkill_finetune(tmp_path, finetune, lines):
     p = spawn(finetune, tmp_path/"killed")
     interrupt(p, tmp_path/"killed", lines, signal.SIGKILL)
     assert p.returncode == -signal.SIGKILL
-    assert len(read_rounds(tmp_path/"killed")) < len(whole)
+    assert len(read_iterations(tmp_path/"killed")) < len(whole)
     assert without_clocks(run(make_config(**finetune), tmp_path/"killed")) == without_clocks(whole)
 
 
@@ -108,7 +108,7 @@ def test_ctrl_c(tmp_path):
         time.sleep(.01)
     err = interrupt(p, folder, 2, signal.SIGINT)
     assert p.returncode == 130 and "run the same command to go on" in err and "Traceback" not in err
-    assert len(read_rounds(folder)) >= 2
+    assert len(read_iterations(folder)) >= 2
 
 
 def test_full_disk(tmp_path):
@@ -121,7 +121,7 @@ def test_full_disk(tmp_path):
     p = spawn(config, tmp_path/"full", ready + limit)
     err = p.communicate()[1]
     assert p.returncode == 1 and "OSError" in err and "File too large" in err
-    assert 1 <= len(read_rounds(tmp_path/"full")) < 5
+    assert 1 <= len(read_iterations(tmp_path/"full")) < 5
     full, whole = (run(make_config(**config), tmp_path/name) for name in ("full", "whole"))
     assert without_clocks(full) == without_clocks(whole)
 

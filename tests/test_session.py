@@ -20,7 +20,8 @@ from worlds import clustered
 
 from anchoral.annotator import session as session_module
 from anchoral.annotator.session import Book, Log, Session, hear, keys_of, replay
-from anchoral.data import Task, append_line
+from anchoral.data import Task
+from anchoral.files import append_line
 from anchoral.filters import make_filter
 from anchoral.head import Head
 from anchoral.index import ExactIndex

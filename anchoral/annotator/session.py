@@ -23,8 +23,9 @@ from fastcore.basics import patch
 
 import anchoral
 
-from ..data import Task, _event, _frame, _names
-from ..data import append_line, as_line, atomic, digest, lookup, require
+from ..data import Task, label_names, read_table
+from ..files import read_event
+from ..files import append_line, as_line, atomic, digest, lookup, require
 from ..index import BM25, as_ids
 from ..loop import ActiveLearner, log
 
@@ -291,7 +292,7 @@ class Log:
         "What `log.check` says: events, checksum, and whether it can be read."
         if not self.check.exists(): return 0, 0, True
         try:
-            said, _ = _event(self.check.read_bytes(), True)
+            said, _ = read_event(self.check.read_bytes(), True)
             return int(said["events"]), int(said["lines"], 16), True
         except (ValueError, KeyError, TypeError): return 0, 0, False
 
@@ -304,7 +305,7 @@ def read(self:Log) -> tuple[list, str]: # The events that are whole, and what is
     lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
     events, checked = [], False
     for n, line in enumerate(lines[:-1]):
-        try: event, checked = _event(line, checked)
+        try: event, checked = read_event(line, checked)
         except ValueError as e: # json's and Unicode's errors are ValueErrors too
             return events, f"line {n+1} is damaged ({str(e).splitlines()[0]})"
         events.append(event)
@@ -485,7 +486,7 @@ def _owner(self:Session) -> dict|None:
     path = self.folder/"session.json"
     if not path.exists(): return None
     try:
-        have, _ = _event(path.read_bytes(), False)
+        have, _ = read_event(path.read_bytes(), False)
         require(have, "empty")
         return have
     except ValueError as e:
@@ -926,7 +927,7 @@ def _which(self:Session, row, known, text, rows, ours) -> int:
 def _told(self:Session, row, label, ours) -> dict:
     "The answer in one row of a table."
     said = _cell(row.get(label))
-    number = None if said is None else self._class(_names([said])[0])
+    number = None if said is None else self._class(label_names([said])[0])
     if not ours: return asdict(Answer(number, "file", 0))
     def as_number(name, kind): return None if (v := _cell(row.get(name))) is None else kind(float(v))
     facts = {name: as_number(name, float) for name in ("seconds", "wait", "score", "similarity")}
@@ -946,7 +947,7 @@ def load(self:Session,
 ) -> int:
     """Take in labels; an empty label is a skipped text where `skipped` says so, else no answer.
     The number of texts that changed; `loaded` has a line for each row of the table."""
-    df = unescaped(_frame(data))
+    df = unescaped(read_table(data))
     columns = list(df.columns)
     require(rows is not None or text in columns, f"no column {text!r} of texts in the table, which has {columns}: name "
             "it by text=; or, where a column holds row numbers of this pool as frame() has them, by rows=")

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data import TABLE4, atomic, lookup, rare_uids, require
+from ..files import atomic, lookup, require
+from ..tasks import TABLE4, rare_uids
 from ..finetune import MODELS
 from .config import Config
 from .runs import note_digests, read_parquet, results_dir, writing_results

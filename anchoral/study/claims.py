@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data import lookup
+from ..files import lookup
 from .figures import ENCODER, LEARNER, METHODS, STRATEGY
 from .measures import auc
 from .runs import load_results, results_dir

@@ -14,11 +14,11 @@ import time
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-from ..data import lookup
+from ..files import lookup
 from .config import Config, run_id
 from .grid import check_workers, groups, jobs, Summary, warm
 from .profiles import Profile
-from .runs import read_rounds, run
+from .runs import read_iterations, run
 
 # %% ../../nbs/study/cluster.ipynb #534a94d8
 def gpus() -> list:
@@ -114,12 +114,12 @@ def watch(client, jobs:dict):
     a run whose workers died is given out again if it got further."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
-    at = {c: len(read_rounds(folder)) for c, folder in jobs.items()}
+    at = {c: len(read_iterations(folder)) for c, folder in jobs.items()}
     futures = {_submit(client, c, folder): c for c, folder in jobs.items()}
     ended = as_completed(list(futures))
     for f in ended:
         c, error = futures.pop(f), f.exception()
-        done = len(read_rounds(jobs[c]))
+        done = len(read_iterations(jobs[c]))
         if isinstance(error, KilledWorker) and done > at[c]:
             at[c], again = done, _submit(client, c, jobs[c])
             futures[again] = c

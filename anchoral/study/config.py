@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import cache_dir, digest, load_task, lookup, require
+from ..files import cache_dir, digest, lookup, require
+from ..tasks import load_task
 
 # %% ../../nbs/study/config.ipynb #02e13bf6
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def check_text(
 def _check_config(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     from anchoral.anchors import ANCHORS
-    from anchoral.data import TASKS
+    from anchoral.tasks import TASKS
     from anchoral.embeddings import ENCODERS
     from anchoral.filters import FILTERS
     from anchoral.finetune import check_model, LEARNERS

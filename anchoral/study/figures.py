@@ -23,7 +23,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from ..data import atomic, repo_root
+from ..files import atomic, repo_root
 from .measures import geometric_mean, one_setting
 from .runs import results_dir
 

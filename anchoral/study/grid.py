@@ -23,10 +23,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..data import digest, lookup, repo_root, require
+from ..files import digest, lookup, repo_root, require
 from .config import Config, prepare, run_id
 from .profiles import cells, Profile, PROFILES
-from .runs import collect_ids, load_about, load_ids, provenance, read_config, read_rounds, session_of
+from .runs import collect_ids, load_about, load_ids, provenance, read_config, read_iterations, session_of
 
 log = logging.getLogger('anchoral')
 
@@ -35,7 +35,7 @@ def is_done(config:Config, runs) -> bool:
     "Whether the run folder of a configuration is complete; a damaged one is not, and its own cell will say so."
     folder = Path(runs)/run_id(config)
     try:
-        rounds = read_rounds(folder)
+        rounds = read_iterations(folder)
         return bool(rounds and rounds[-1]["end"] and read_config(folder) == asdict(config))
     except (ValueError, OSError):
         return False

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from ..data import lookup
+from ..files import lookup
 from .config import Config
 
 # %% ../../nbs/study/measures.ipynb #4aa66870

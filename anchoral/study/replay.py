@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..data import atomic, digest, require
+from ..files import atomic, digest, require
 from .config import _index, _task, make_active_learner, make_config
 from .runs import load_about, load_ids, load_results, results_dir
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data import TASKS, atomic, counts, load_task, offline_task, repo_root, wordnet_task
+from ..data import counts
+from ..files import atomic, repo_root
+from ..tasks import TASKS, load_task, offline_task, wordnet_task
 from .figures import bodies, check, ENCODER, figures_folder, LEARNER, METHODS, select, SETTING, STRATEGY
 from .config import Config
 from .measures import budget_matched, one_setting, summary

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .claims import DEFAULTS, HEADLINE, holm, SEEDS, sign_flip
-from ..data import lookup, require
+from ..files import lookup, require
 from .measures import auc
 from .runs import load_results, results_dir
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..anchors import row_entropy
 from ..contracts import check_filter, clustered, toy_state
-from ..data import lookup
+from ..files import lookup
 from ..study.figures import canvas, METHODS, style
 from ..filters import Subpool
 from ..finetune import f1_per_class

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data import counts
 from ..files import atomic, repo_root
-from ..tasks import TASKS, load_task, offline_task, wordnet_task
+from ..tasks import TASKS, counts, load_task, offline_task, wordnet_task
 from .figures import bodies, check, ENCODER, figures_folder, LEARNER, METHODS, select, SETTING, STRATEGY
 from .config import Config
 from .measures import budget_matched, one_setting, summary

@@ -152,10 +152,10 @@ def _run_profile(
 ) -> int:         # 1 when a cell failed
     "A profile, and in words what it is, what it costs and what came of it."
     from anchoral.study import cluster as cluster_module, grid, profiles
-    from anchoral.study.runs import saved_runs
+    from anchoral.study.results import saved_runs
     profile = lookup(name, profiles.PROFILES, "profile")
     saved = saved_runs(name) if missing else set()
-    left = sum(len(c) for c in grid.jobs(profile, runs, saved).values())
+    left = sum(len(c) for c in grid.jobs_left(profile, runs, saved).values())
     print(f"{name}: {profile.about}. {profiles.cost(profile)}; {left} runs still to do; run folders in {runs}")
     if cluster: summary = cluster_module.run_on_cluster(profile, runs, cluster, workers, saved=saved)
     else: summary = grid.run_profile(profile, runs, workers, saved=saved)
@@ -172,7 +172,7 @@ def check_name(
 ):
     "Refuse a name for results that leads elsewhere, belongs to a profile or is taken."
     from anchoral.study.profiles import PROFILES
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     plain = re.fullmatch(r"\w[\w.+=-]*", name) and not name.endswith("-ids")
     require(plain, f"--name {name!r} cannot name results; use letters, digits, - and _, and no -ids at the end")
     require(name not in PROFILES, f"{name!r} is a profile: say --profile {name}, or choose another --name")
@@ -194,7 +194,7 @@ def check_name(
     arg("--replace", action="store_true", help="overwrite the runs that are saved already"))
 def cmd_collect(args):
     "Gather finished runs into results/."
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     require(not (args.add and args.replace), "--add keeps what is saved and --replace does not; leave out one")
     if args.profile:
         require(not args.name, f"--profile {args.profile} names its results; leave out --name {args.name}")
@@ -212,16 +212,16 @@ def _collect_profile(name, runs, add, replace):
     "The results of a profile, and how many runs it should have."
     from anchoral.study import profiles
     from anchoral.study.config import run_id
-    from anchoral.study.runs import save_results
+    from anchoral.study.results import save_results
     ids = set()
-    for configs in profiles.cells(lookup(name, profiles.PROFILES, "profile")).values():
+    for configs in profiles.grid_cells(lookup(name, profiles.PROFILES, "profile")).values():
         ids |= {run_id(c) for c in configs}
     df = save_results(name, Path(runs)/name, f"anchoral run --profile {name}", ids, add=add, replace=replace)
     return df, len(ids)
 
 def _collect_all(name, runs, add, replace):
     "The results of all runs of a folder, of which nobody knows how many there should be."
-    from anchoral.study.runs import save_results
+    from anchoral.study.results import save_results
     return save_results(name, runs, "anchoral run", add=add, replace=replace), 0
 
 # %% ../nbs/cli.ipynb #430d5368
@@ -240,15 +240,15 @@ def last_commit() -> str:
 def _repeated(args):
     "What `anchoral verify` compares, and how that was chosen."
     import tempfile
-    from anchoral.study import grid
+    from anchoral.study import verify
     if args.runs:
         folder = Path(args.runs)/args.profile
         require(folder.is_dir(), f"no folder {folder}; --runs is where `anchoral run --profile {args.profile}` "
                                  "made its run folders")
-        return grid.compare(args.profile, folder), f"found in {args.runs}"
+        return verify.compare(args.profile, folder), f"found in {args.runs}"
     word = args.draw or last_commit()
     with tempfile.TemporaryDirectory() as runs:
-        table = grid.verify(args.profile, runs, args.cells or 1, word, workers=args.workers or 2)
+        table = verify.verify(args.profile, runs, args.cells or 1, word, workers=args.workers or 2)
     return table, f"drawn by {word[:12]}"
 
 # %% ../nbs/cli.ipynb #af96abcf
@@ -256,7 +256,7 @@ def _saved_ids(profile):
     "The runs of a profile that are saved. `ValueError` where there are none to compare with."
     import pandas as pd
     from anchoral.study import profiles
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     lookup(profile, profiles.PROFILES, "profile")
     files = [results_dir()/f"{profile}{end}" for end in ("-ids.parquet", ".json")]
     missing = [f.name for f in files if not f.exists()]
@@ -285,8 +285,8 @@ def cmd_verify(args):
 # %% ../nbs/cli.ipynb #847aca30
 def _say_agreement(profile, table, by, saved):
     "How many of the compared runs agree, and what may explain those that do not."
-    from anchoral.study import grid
-    other = grid.differs(profile, table.run)
+    from anchoral.study import verify
+    other = verify.differs(profile, table.run)
     wrong = int((table.agree < table.of).sum())
     machine = (f"this machine differs in {', '.join(other)}" if other
                else "processor, embeddings and packages are those of the saved runs")
@@ -344,7 +344,7 @@ def check_choices(
     pages:dict,   # Page -> its parameters
 ):
     "Refuse a profile, task or strategy that the results or the pages do not have."
-    from anchoral.study.runs import load_results
+    from anchoral.study.results import load_results
     for name, value in choices.items():
         takes = [page for page, parameters in pages.items() if name in parameters]
         require(takes, f"--{name} {value!r}: {', '.join(pages)} cannot choose a {name}; leave --{name} out")

@@ -20,7 +20,7 @@ from anchoral.head import Head
 from anchoral.index import ExactIndex
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
-from anchoral.study.runs import load_results
+from anchoral.study.results import load_results
 
 VECTORS, WHICH = clustered(120, 8)
 TRUTH = (WHICH >= 6).astype(int)

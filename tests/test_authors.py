@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anchoral.study.authors import FILES, SPLIT, authors_runs, curve, save_authors, to_authors
-from anchoral.study.runs import load_results
+from anchoral.study.results import load_results
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=60))

@@ -34,7 +34,7 @@ from anchoral.study.claims import (
     sign_flip,
     verdicts,
 )
-from anchoral.study.runs import load_results, note_digests, results_files
+from anchoral.study.results import load_results, note_digests, results_files
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT/"results"

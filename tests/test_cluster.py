@@ -24,7 +24,7 @@ from anchoral.study.runs import locked, read_iterations, run
 ROOT = Path(__file__).parents[1]
 TINY = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=700,
                              n_anchors=3, n_neighbours=10),
-                    profiles.variants("anchoral", "seals"), profiles.head_seeds(1))
+                    profiles.settings("anchoral", "seals"), profiles.head_seeds(1))
 
 
 def start(*words, env=None):
@@ -45,7 +45,7 @@ def until(what, seconds=600):
 def serial(tmp_path_factory):
     "The same grid, one run after the other in this process."
     home = tmp_path_factory.mktemp("serial")
-    for configs in profiles.cells(TINY).values():
+    for configs in profiles.grid_cells(TINY).values():
         for c in configs: run(c, home/run_id(c))
     return home
 
@@ -95,13 +95,13 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
 def test_a_held_lock_is_waited_for(tmp_path):
     "A lost worker may still be writing when its run is given out again."
     profile = profiles.Profile("", dict(TINY.base, budget=125), TINY.settings[:1], TINY.seeds)
-    (config,) = next(iter(profiles.cells(profile).values()))
+    (config,) = next(iter(profiles.grid_cells(profile).values()))
     got = []
     with locked(tmp_path):
         thread = Thread(target=lambda: got.append(cluster_module.run_there(config, tmp_path)))
         thread.start()
         time.sleep(.3)
-        assert not got and not (tmp_path/"rounds.jsonl").exists()
+        assert not got and not (tmp_path/"iterations.jsonl").exists()
     thread.join(60)
     assert got == ["budget of 125 annotations reached"]
     with locked(tmp_path), pytest.raises(OSError): cluster_module.run_there(config, tmp_path, wait=.01)
@@ -123,7 +123,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path):
     assert lines[0].startswith("dashboard: ") and any("good, data seed 100: done" in line for line in lines)
 
 
-@pytest.mark.parametrize("queue", cluster_module.QUEUES)
+@pytest.mark.parametrize("queue", cluster_module._QUEUES)
 def test_job_scripts(queue, monkeypatch):
     "The example of the notebook is a configuration dask-jobqueue takes."
     import dask
@@ -137,7 +137,7 @@ def test_job_scripts(queue, monkeypatch):
         job = {k: v for k, v in config["jobqueue"]["slurm"].items() if k != "job-extra-directives"}
         config = {"jobqueue": {queue: job | more[queue.upper()]}}
     settings = {f"jobqueue.{queue}.{k}": v for k, v in config["jobqueue"][queue].items()}
-    with dask.config.set(settings), cluster_module._cluster(queue, 0) as cluster:
+    with dask.config.set(settings), cluster_module._make_cluster(queue, 0) as cluster:
         script = cluster.job_script()
     assert "ANCHORAL_CACHE=/shared/anchoral" in script and "distributed.cli.dask_worker" in script
     assert "--nthreads 1" in script

@@ -15,7 +15,7 @@ import pytest
 
 from anchoral import cli
 from anchoral.study.config import run_id
-from anchoral.study.runs import results_dir
+from anchoral.study.results import results_dir
 from anchoral.tasks import load_task
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
 from anchoral.study.config import make_config
-from anchoral.study.runs import load_results, run
+from anchoral.study.results import load_results
+from anchoral.study.runs import run
 from anchoral.tasks import load_task
 
 FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
@@ -119,7 +120,7 @@ def test_pool_smaller_than_query(tmp_path, monkeypatch):
     small = Task("small", [f"word{i} text" for i in range(110)], np.r_[np.ones(10, int), np.zeros(100, int)],
                  ("a", "b"), (1,), ["word1 text"], np.array([0]))
     monkeypatch.setitem(tasks.load_task.__globals__["TASKS"], "small", lambda: small)
-    config_module._task.cache_clear()
+    config_module.shared_task.cache_clear()
     with pytest.raises(ValueError, match="fewer than the initial set and one query"):
         run(make_config(task="small", encoder="lsa", budget=110), tmp_path)
 
@@ -154,10 +155,10 @@ def test_damaged_or_foreign_run_folder(tmp_path):
     run(c, tmp_path)
     with pytest.raises(ValueError, match="holds another configuration, which differs in budget"):
         run(make_config(task="reuters-agri", encoder="lsa", budget=125), tmp_path)
-    lines = (tmp_path/"rounds.jsonl").read_text()
-    (tmp_path/"rounds.jsonl").write_text(lines.replace('"iteration": 0', '"iteration": 7'))
+    lines = (tmp_path/"iterations.jsonl").read_text()
+    (tmp_path/"iterations.jsonl").write_text(lines.replace('"iteration": 0', '"iteration": 7'))
     with pytest.raises(ValueError, match="line 1 is damaged"): run(c, tmp_path)
-    (tmp_path/"rounds.jsonl").write_text(lines)
+    (tmp_path/"iterations.jsonl").write_text(lines)
     (tmp_path/"config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json is damaged"): run(c, tmp_path)
 
@@ -236,13 +237,13 @@ def test_someone_elses_filter():
 
 
 def test_two_cells_of_one_name():
-    from anchoral.study.profiles import Profile, cells
+    from anchoral.study.profiles import Profile, grid_cells
     with pytest.raises(ValueError, match="two cells are named"):
-        cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
+        grid_cells(Profile("", {}, (dict(C=1.0), dict(C=2.0)), ({},)))
 
 
 def test_iterations_without_a_configuration(tmp_path):
-    (tmp_path/"rounds.jsonl").write_text("")
+    (tmp_path/"iterations.jsonl").write_text("")
     with pytest.raises(ValueError, match="has iterations but no config.json"):
         run(make_config(task="reuters-agri", encoder="lsa"), tmp_path)
 
@@ -299,13 +300,13 @@ def test_random_sampling_within_a_subpool_is_not_the_baseline():
 
 
 def test_initial_set_without_a_class():
-    from anchoral.study.runs import check_task
+    from anchoral.study.config import draw_initial
     texts = [f"text {i}" for i in range(400)]
     labels = np.zeros(400, int)
     labels[:10], labels[10] = 2, 1
     task = Task("mine", texts, labels, ("often", "once", "rare"), (2,), texts[:3], labels[:3])
     config = make_config(n_initial=20, budget=400)
-    with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): check_task(config, task)
+    with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): draw_initial(config, task)
 
 
 def test_ids_are_a_row():

@@ -35,7 +35,7 @@ def database(tmp_path_factory):
         m.setenv("ANCHORAL_MILVUS", str(path))
         yield path
         prepare(make_config(task="reuters-agri", encoder="lsa", index="milvus"))[1].close()
-    config_module._index.cache_clear()
+    config_module._shared_index.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["anchoral", "seals"])

@@ -175,12 +175,12 @@ def test_pages_without_a_profile_show_the_committed_results(page, tmp_path, monk
 def test_results_are_complete():
     "Every saved profile: its configurations are the profile's, every run ends, counts add up."
     from anchoral.study.config import run_id
-    from anchoral.study.profiles import PROFILES, cells
+    from anchoral.study.profiles import PROFILES, grid_cells
     for path in sorted((ROOT/"results").glob("*-ids.parquet")):
         name = path.stem.removesuffix("-ids")
         df, ids = pd.read_parquet(ROOT/f"results/{name}.parquet"), pd.read_parquet(path)
         about = json.loads((ROOT/f"results/{name}.json").read_text())
-        want = {run_id(c) for configs in cells(PROFILES[name]).values() for c in configs}
+        want = {run_id(c) for configs in grid_cells(PROFILES[name]).values() for c in configs}
         assert set(df.run) == set(ids.run) == set(about["configs"])
         assert set(df.run) <= want and (set(df.run) == want or about.get("partial"))
         assert all(run_id(make_config(**c)) == r for r, c in about["configs"].items())

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from test_published import HOME
 
-from anchoral.study.config import _task
-from anchoral.study.profiles import PROFILES, cells, cost
+from anchoral.study.config import shared_task
+from anchoral.study.profiles import PROFILES, cost, grid_cells
 from anchoral.study.runs import run
 from anchoral.tasks import TASKS
 
 MODEL = {"BERT-base": "bert-base", "BERT-tiny": "bert-tiny", "ALBERT-base": "albert", "DeBERTa-base": "deberta",
          "GPT-2": "gpt2", "T5-base": "t5"}
-CELLS = cells(PROFILES["paper"])
+CELLS = grid_cells(PROFILES["paper"])
 
 
 def key(c): return c.task, c.model, c.strategy, c.filter, c.gamma_maj, c.gamma_min, c.n_anchors, c.n_neighbours
@@ -76,11 +76,11 @@ def test_one_iteration(model, hub, tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, model, (str(tiny.build(kind, tmp_path/"model")), None, MODELS[model][2]))
     for name in ("amazon-agri", "agnews-bus"):
         monkeypatch.setitem(TASKS, name, partial(TASKS[name], source=str(hub/name)))
-    _task.cache_clear()
+    shared_task.cache_clear()
     config = [configs[0] for configs in CELLS.values() if configs[0].model == model][-1]
     small = dataclasses.replace(config, budget=125, encoder="lsa", tokens=32, epochs=1, min_steps=4,
                                 n_neighbours=min(config.n_neighbours, 50))
     first, last = run(small, tmp_path/"run")
     assert first["n_labelled"] == 100 and len(first["query"]) == 25 and first["subpool"] >= 25
     assert last["end"] == "budget of 125 annotations reached"
-    _task.cache_clear()
+    shared_task.cache_clear()

@@ -12,28 +12,25 @@ import pandas as pd
 import pytest
 
 from anchoral import cli
-from anchoral.files import append_line, sha256
+from anchoral.files import append_line, sha256, sweep
 from anchoral.study import cluster as cluster_module
 from anchoral.study import config as config_module
-from anchoral.study import grid, profiles
-from anchoral.study import runs as runs_module
+from anchoral.study import grid, profiles, verify
+from anchoral.study import results as results_module
 from anchoral.study.config import make_config, run_id
-from anchoral.study.runs import (
-    check_name,
-    check_saved,
+from anchoral.study.results import (
     collect,
     load_about,
     load_ids,
     load_results,
-    read_config,
     read_digests,
-    read_iterations,
-    run,
+    require_free_name,
+    require_whole,
     save_results,
     saved_runs,
     session_of,
-    sweep,
 )
+from anchoral.study.runs import read_config, read_iterations, run
 
 ROOT = Path(__file__).parents[1]
 SMALL = dict(task="reuters-agri", encoder="lsa", budget=150, n_anchors=3, n_neighbours=10)
@@ -78,8 +75,8 @@ BY_DRAW = [name for name, p in profiles.PROFILES.items() if p.by_draw]
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_draws_hand_out_every_run_once(name):
     profile = profiles.PROFILES[name]
-    every = [c for cell in profiles.cells(profile).values() for c in cell]
-    given = [c for job in grid.draws(profile).values() for c in job]
+    every = [c for cell in profiles.grid_cells(profile).values() for c in cell]
+    given = [c for job in grid.jobs(profile).values() for c in job]
     assert len(given) == len(every) == len({run_id(c) for c in given})
     assert {run_id(c) for c in given} == {run_id(c) for c in every}
 
@@ -87,12 +84,12 @@ def test_draws_hand_out_every_run_once(name):
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_all_settings_of_a_task_and_draw_are_one_job(name):
     profile = profiles.PROFILES[name]
-    blocks = [[cell[0].task] for cell in profiles.cells(profile).values()]
+    blocks = [[cell[0].task] for cell in profiles.grid_cells(profile).values()]
     tasks = [
         b[0] for i, b in enumerate(blocks) if i == 0 or blocks[i - 1] != b
     ]  # neighbours of one task are one block
     per_block = {}
-    for job, members in grid.draws(profile).items():
+    for job, members in grid.jobs(profile).items():
         number, task = int(job.split("-")[0]), members[0].task
         assert task == tasks[number - 1] and {c.task for c in members} == {task}
         assert len({(c.data_seed, c.model_seed, c.filter_seed) for c in members}) == 1
@@ -109,7 +106,7 @@ def test_all_settings_of_a_task_and_draw_are_one_job(name):
 @pytest.mark.parametrize("name", BY_DRAW)
 def test_order_within_a_draw_is_random_and_fixed(name):
     profile = profiles.PROFILES[name]
-    first, second = grid.draws(profile), grid.draws(profile)
+    first, second = grid.jobs(profile), grid.jobs(profile)
     assert first == second and list(first) == list(second)
     orders = {
         tuple(
@@ -126,40 +123,40 @@ def test_settings_of_other_seeds_cannot_share_draws():
     odd = profiles.Profile(
         "",
         dict(task="reuters-agri", encoder="lsa"),
-        (*profiles.variants("anchoral"), dict(filter="seals", seeds=profiles.head_seeds(2))),
+        (*profiles.settings("anchoral"), dict(filter="seals", seeds=profiles.head_seeds(2))),
         profiles.head_seeds(3),
         by_draw=True,
     )
     with pytest.raises(ValueError, match="settings of 'reuters-agri' have different seeds"):
-        grid.draws(odd)
+        grid.jobs(odd)
 
 
 def test_groups_are_cells_or_draws():
     tiny = profiles.PROFILES["tiny"]
-    assert grid.groups(tiny) == profiles.cells(tiny)
+    assert grid.jobs(tiny) == profiles.grid_cells(tiny)
     by_draw = dataclasses.replace(tiny, by_draw=True)
-    assert list(grid.groups(by_draw)) == ["1-reuters-agri-draw-0", "1-reuters-agri-draw-1"]
+    assert list(grid.jobs(by_draw)) == ["1-reuters-agri-draw-0", "1-reuters-agri-draw-1"]
 
 
 @pytest.mark.parametrize("by_draw", [False, True])
 def test_jobs_leave_out_what_is_done_or_saved(tmp_path, by_draw):
     profile = profiles.Profile(
-        "", SMALL, profiles.variants("anchoral", "seals"), profiles.head_seeds(3), by_draw
+        "", SMALL, profiles.settings("anchoral", "seals"), profiles.head_seeds(3), by_draw
     )
-    every = [c for job in grid.groups(profile).values() for c in job]
+    every = [c for job in grid.jobs(profile).values() for c in job]
     done, saved, rest = every[0], every[1:3], every[3:]
     run(done, tmp_path / run_id(done))
-    left = grid.jobs(profile, tmp_path, {run_id(c) for c in saved})
+    left = grid.jobs_left(profile, tmp_path, {run_id(c) for c in saved})
     assert [c for job in left.values() for c in job] == rest
-    assert list(left) == [n for n, job in grid.groups(profile).items() if set(job) & set(rest)]
-    assert grid.jobs(profile, tmp_path, {run_id(c) for c in every}) == {}
+    assert list(left) == [n for n, job in grid.jobs(profile).items() if set(job) & set(rest)]
+    assert grid.jobs_left(profile, tmp_path, {run_id(c) for c in every}) == {}
 
 
 def test_a_profile_runs_by_draw_and_leaves_out_saved_runs(tmp_path, folder):
     profile = profiles.Profile(
-        "", dict(SMALL, budget=125), profiles.variants("anchoral", "seals"), profiles.head_seeds(2), True
+        "", dict(SMALL, budget=125), profiles.settings("anchoral", "seals"), profiles.head_seeds(2), True
     )
-    first = next(iter(grid.draws(profile).values()))
+    first = next(iter(grid.jobs(profile).values()))
     for c in first:
         run(c, tmp_path / "before" / run_id(c))
     save_results("mine", tmp_path / "before", "")
@@ -182,7 +179,7 @@ def test_all_that_a_draw_needs_is_prepared(monkeypatch):
         profiles.head_seeds(2),
         True,
     )
-    grid.warm(grid.groups(profile))
+    grid.warm(grid.jobs(profile))
     assert sorted(asked) == ["lsa", "minilm"]
 
 
@@ -202,7 +199,7 @@ def test_runs_without_processor_seconds_are_still_collected(runs, folder):
     name = run_id(configs(1)[0])
     rounds = read_iterations(runs / name)
     without = [{k: v for k, v in r.items() if k != "processor"} for r in rounds]
-    (runs / name / "rounds.jsonl").write_text(
+    (runs / name / "iterations.jsonl").write_text(
         "".join(json.dumps(r) + "\n" for r in without)
     )  # nor checks
     df = save_results("mine", runs, "")
@@ -224,10 +221,10 @@ def test_collect_add_keeps_and_replaces(runs, folder, tmp_path):
     before, asked = load_results("mine"), load_ids("mine")
     second = some(runs, [b, c], tmp_path / "second")
     lines = read_iterations(second / b)
-    (second / b / "rounds.jsonl").unlink()
+    (second / b / "iterations.jsonl").unlink()
     for r in lines:
         append_line(
-            second / b / "rounds.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0))
+            second / b / "iterations.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0))
         )
     save_results("mine", second, "two", add=True)
     df, ids, about = load_results("mine"), load_ids("mine"), load_about("mine")
@@ -256,15 +253,15 @@ def test_collect_add_knows_what_a_profile_lacks(runs, folder, tmp_path):
 def test_sessions_say_which_machine_made_a_run(runs, folder, tmp_path, monkeypatch):
     "Three machines, one after the other; one of them makes a run again."
     a, b, c = (run_id(x) for x in configs(3))
-    monkeypatch.setattr(runs_module, "cpu", lambda: "first")
+    monkeypatch.setattr(results_module, "cpu", lambda: "first")
     save_results("mine", some(runs, [a, b], tmp_path / "first"), "")
-    monkeypatch.setattr(runs_module, "cpu", lambda: "second")
+    monkeypatch.setattr(results_module, "cpu", lambda: "second")
     save_results("mine", some(runs, [c], tmp_path / "second"), "", add=True)
     about = load_about("mine")
     assert about["cpu"] == "second" and [(s["cpu"], s["runs"]) for s in about["sessions"]] == [
         ("first", sorted([a, b]))
     ]
-    monkeypatch.setattr(runs_module, "cpu", lambda: "third")
+    monkeypatch.setattr(results_module, "cpu", lambda: "third")
     save_results("mine", some(runs, [b], tmp_path / "third"), "", add=True)
     about = load_about("mine")
     assert {name: session_of(about, name)["cpu"] for name in (a, b, c)} == {
@@ -272,12 +269,12 @@ def test_sessions_say_which_machine_made_a_run(runs, folder, tmp_path, monkeypat
         b: "third",
         c: "second",
     }
-    monkeypatch.setattr(runs_module, "cpu", lambda: "second")
-    assert grid.differs("mine", [c]) == [] and grid.differs("mine", [a, c]) == ["cpu"]
+    monkeypatch.setattr(results_module, "cpu", lambda: "second")
+    assert verify.differs("mine", [c]) == [] and verify.differs("mine", [a, c]) == ["cpu"]
     with pytest.raises(ValueError, match="no runs are in question"):
-        grid.differs("mine", [])
+        verify.differs("mine", [])
     with pytest.raises(ValueError, match="unknown saved run of mine 'nosuch'"):
-        grid.differs("mine", ["nosuch"])
+        verify.differs("mine", ["nosuch"])
 
 
 @pytest.mark.parametrize("field", ["packages", "vectors"])
@@ -285,17 +282,17 @@ def test_each_run_is_compared_with_its_own_packages_and_vectors(
     runs, folder, tmp_path, monkeypatch, field
 ):
     a, b = (run_id(x) for x in configs(2))
-    now = runs_module.provenance
+    now = results_module.provenance
 
     def once(*args):
         about = now(*args)
         return about | {field: {k: "another" for k in about[field]}}
 
-    monkeypatch.setattr(runs_module, "provenance", once)
+    monkeypatch.setattr(results_module, "provenance", once)
     save_results("mine", some(runs, [a], tmp_path / "first"), "")
-    monkeypatch.setattr(runs_module, "provenance", now)
+    monkeypatch.setattr(results_module, "provenance", now)
     save_results("mine", some(runs, [b], tmp_path / "second"), "", add=True)
-    assert grid.differs("mine", [b]) == [] and grid.differs("mine", [a]) == grid.differs(
+    assert verify.differs("mine", [b]) == [] and verify.differs("mine", [a]) == verify.differs(
         "mine", [a, b]
     ) == [field]
 
@@ -322,10 +319,10 @@ def test_saved_runs_are_not_replaced_unasked(runs, folder):
     save_results("mine", runs, "")
     name = run_id(configs(1)[0])
     lines = read_iterations(runs / name)
-    (runs / name / "rounds.jsonl").unlink()
+    (runs / name / "iterations.jsonl").unlink()
     for r in lines:
         append_line(
-            runs / name / "rounds.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0))
+            runs / name / "iterations.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0))
         )
     with pytest.raises(ValueError, match="would lose 0 and replace 1"):
         save_results("mine", runs, "")
@@ -360,13 +357,13 @@ def test_a_name_that_no_file_should_have_is_refused(runs, folder, name):
 
 def test_names_of_profiles_and_of_other_files_are_taken(runs, folder):
     with pytest.raises(ValueError, match="cannot be called 'quick': that is the name of a profile"):
-        check_name("quick", taken=profiles.PROFILES)
-    assert check_name("mine", taken=profiles.PROFILES) == "mine"
+        require_free_name("quick", taken=profiles.PROFILES)
+    assert require_free_name("mine", taken=profiles.PROFILES) == "mine"
     for name in ("digests", "benchmarks", "authors", "claims"):
         with pytest.raises(ValueError, match="is the name of another file in results/"):
             save_results(name, runs, "")
     for name in profiles.PROFILES:
-        assert check_name(name) == name
+        assert require_free_name(name) == name
 
 
 # --- clocks ---
@@ -405,7 +402,7 @@ def test_a_busy_machine_does_not_change_which_method_is_faster(tmp_path):
 
 def test_lines_of_a_run_carry_checks_and_old_ones_are_read(runs):
     c = configs(1)[0]
-    path = runs / run_id(c) / "rounds.jsonl"
+    path = runs / run_id(c) / "iterations.jsonl"
     lines = path.read_text().splitlines()
     assert all("check" in json.loads(line) for line in lines)
     rounds = read_iterations(path.parent)
@@ -423,7 +420,7 @@ def test_lines_of_a_run_carry_checks_and_old_ones_are_read(runs):
 
 def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, folder):
     c = configs(1)[0]
-    path = runs / run_id(c) / "rounds.jsonl"
+    path = runs / run_id(c) / "iterations.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     lines[1] = lines[1].replace('"n_labelled": 125', '"n_labelled": 135')
     path.write_text("".join(lines))
@@ -434,7 +431,7 @@ def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, fold
     ):
         with pytest.raises(
             ValueError,
-            match=r"rounds.jsonl, line 2 is damaged .*the 1 lines before it are whole; "
+            match=r"iterations.jsonl, line 2 is damaged .*the 1 lines before it are whole; "
             r"to run it again from nothing, delete .*",
         ):
             read()
@@ -444,9 +441,9 @@ def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, fold
 def test_lines_of_a_newer_version_are_not_misread(runs, folder):
     folder_of = runs / run_id(configs(1)[0])
     rounds = read_iterations(folder_of)
-    (folder_of / "rounds.jsonl").unlink()
+    (folder_of / "iterations.jsonl").unlink()
     for r in rounds:
-        append_line(folder_of / "rounds.jsonl", r | dict(confidence=0.5))
+        append_line(folder_of / "iterations.jsonl", r | dict(confidence=0.5))
     with pytest.raises(
         ValueError,
         match="it has confidence, as a newer version of anchoral may write; update anchoral",
@@ -488,7 +485,7 @@ def test_committed_results_are_what_their_digests_say():
     for name, digest in digests.items():
         assert sha256(ROOT / "results" / name) == digest, name
     profiles = [p.stem.removesuffix("-ids") for p in (ROOT / "results").glob("*-ids.parquet")]
-    files = [f for p in profiles for f in runs_module.results_files(p)]
+    files = [f for p in profiles for f in results_module.results_files(p)]
     files += [f"paper/{p.name}" for p in (ROOT / "results/paper").glob("*.csv")]
     assert set(files) <= set(digests), "results/ has files that digests.json does not list"
 
@@ -499,7 +496,7 @@ def test_a_torn_set_is_noticed(runs, folder, tmp_path):
     old = {p.name: p.read_bytes() for p in folder.iterdir()}
     save_results("mine", runs, "", replace=True)
     new = {p.name: p.read_bytes() for p in folder.iterdir()}
-    order = runs_module.results_files("mine")
+    order = results_module.results_files("mine")
     for written in (1, 2, 3):  # digests.json is the last
         for name in order:
             (folder / name).write_bytes(new[name] if name in order[:written] else old[name])
@@ -568,11 +565,11 @@ def test_a_changed_table_of_the_paper_is_noticed(tmp_path):
     table = tmp_path / "paper/table2.csv"
     table.parent.mkdir()
     table.write_text("a\n1\n")
-    runs_module.note_digests(tmp_path, ["paper/table2.csv"])
-    check_saved(tmp_path, ["paper/table2.csv"])
+    results_module.note_digests(tmp_path, ["paper/table2.csv"])
+    require_whole(tmp_path, ["paper/table2.csv"])
     table.write_text("a\n2\n")
     with pytest.raises(ValueError, match="paper/table2.csv: damaged"):
-        check_saved(tmp_path, ["paper/table2.csv"])
+        require_whole(tmp_path, ["paper/table2.csv"])
 
 
 def damage(data: bytes, rng) -> bytes:
@@ -624,7 +621,7 @@ def test_fuzz_rounds(runs):
     where = runs / run_id(configs(1)[0])
     rounds = read_iterations(where)
     fuzz(
-        where / "rounds.jsonl",
+        where / "iterations.jsonl",
         FUZZ // 4,
         lambda: read_iterations(where),
         lambda got: got == rounds[: len(got)],
@@ -669,10 +666,10 @@ def test_what_killed_processes_left_is_swept(tmp_path, runs):
     dead, alive = dead_pid(), os.getppid()
     left = [
         where / f".config.json.{dead}.tmp",
-        where / f".rounds.jsonl.{dead}.tmp",
+        where / f".iterations.jsonl.{dead}.tmp",
         where / "subpools" / f".0000.npy.{dead}.tmp",
     ]
-    kept = [where / f".rounds.jsonl.{alive}.tmp", where / ".notes.tmp", where / "mine.tmp"]
+    kept = [where / f".iterations.jsonl.{alive}.tmp", where / ".notes.tmp", where / "mine.tmp"]
     for p in left + kept:
         p.write_text("x")
     run(c, where)
@@ -696,28 +693,28 @@ def test_nothing_to_compare_is_an_error(tmp_path):
         ValueError,
         match="nothing to compare: there is no folder .*nosuch; `anchoral run --profile quick`",
     ):
-        grid.compare("quick", tmp_path / "nosuch")
+        verify.compare("quick", tmp_path / "nosuch")
     with pytest.raises(ValueError, match="has no finished run that is saved of profile 'quick'"):
-        grid.compare("quick", tmp_path)
+        verify.compare("quick", tmp_path)
     ids = pd.DataFrame(dict(run=["x", "x"], iteration=[-1, 0], id=[1, 2]))
     with pytest.raises(ValueError, match="nothing to compare"):
-        grid.agreement(ids, ids.iloc[:0])
+        verify.agreement(ids, ids.iloc[:0])
     with pytest.raises(ValueError, match="1 runs are not among the saved ones, the first y"):
-        grid.agreement(ids, ids.assign(run="y"))
+        verify.agreement(ids, ids.assign(run="y"))
 
 
 @pytest.mark.parametrize("n", [0, -1])
 def test_verifying_no_cells_is_an_error(tmp_path, n):
     with pytest.raises(ValueError, match=f"at least 1 must be drawn, got {n}"):
-        grid.verify("quick", tmp_path / "runs", n)
+        verify.verify("quick", tmp_path / "runs", n)
 
 
 def test_a_profile_without_saved_results_is_named(tmp_path, folder):
     says = "no saved results of profile 'quick' .*make them with `anchoral run --profile quick`"
     for ask in (
-        lambda: grid.compare("quick", tmp_path),
-        lambda: grid.verify("quick", tmp_path / "runs"),
-        lambda: grid.differs("quick", ["x"]),
+        lambda: verify.compare("quick", tmp_path),
+        lambda: verify.verify("quick", tmp_path / "runs"),
+        lambda: verify.differs("quick", ["x"]),
     ):
         with pytest.raises(FileNotFoundError, match=says):
             ask()
@@ -728,11 +725,11 @@ def test_cells_of_which_no_run_is_saved_cannot_be_verified(tmp_path, folder):
     with pytest.raises(
         ValueError, match="nothing to verify: of no cell of 'quick' all runs are saved"
     ):
-        grid.verify("quick", tmp_path / "runs")
+        verify.verify("quick", tmp_path / "runs")
     with pytest.raises(ValueError, match="unknown saved cell of tiny 'nosuch'"):
-        ids = [run_id(c) for cell in profiles.cells(profiles.PROFILES["tiny"]).values() for c in cell]
+        ids = [run_id(c) for cell in profiles.grid_cells(profiles.PROFILES["tiny"]).values() for c in cell]
         pd.DataFrame(dict(run=ids, iteration=0, id=1)).to_parquet(folder / "tiny-ids.parquet")
-        grid.verify("tiny", tmp_path / "runs", of=["nosuch"])
+        verify.verify("tiny", tmp_path / "runs", of=["nosuch"])
 
 
 @pytest.mark.parametrize("workers", [0, -1])
@@ -740,7 +737,7 @@ def test_no_workers_are_refused(tmp_path, workers):
     tiny = profiles.PROFILES["tiny"]
     for ask in (
         lambda: grid.run_profile(tiny, tmp_path, workers),
-        lambda: grid.verify("quick", tmp_path, workers=workers),
+        lambda: verify.verify("quick", tmp_path, workers=workers),
         lambda: cluster_module.run_on_cluster(tiny, tmp_path, workers=workers),
         lambda: cluster_module.local_workers(workers),
     ):
@@ -785,7 +782,7 @@ def test_a_field_of_the_head_is_refused_with_finetune(field, value):
 def test_every_profile_and_every_saved_configuration_is_still_one():
     "And still has its name."
     for profile in profiles.PROFILES.values():
-        assert profiles.cells(profile)
+        assert profiles.grid_cells(profile)
     for path in sorted((ROOT / "results").glob("*-ids.parquet")):
         for name, fields in load_about(path.stem.removesuffix("-ids"), ROOT / "results")[
             "configs"
@@ -817,7 +814,7 @@ def test_a_budget_above_the_pool_is_refused_before_any_work(tmp_path):
     ):
         run(c, tmp_path)
     assert read_iterations(tmp_path) == []
-    runs_module.check_task(dataclasses.replace(c, budget=6207), config_module._task("reuters-agri"))
+    config_module.draw_initial(dataclasses.replace(c, budget=6207), config_module.shared_task("reuters-agri"))
 
 
 # --- notebooks in their own environment ---
@@ -835,15 +832,15 @@ def kernel_of_somebody_else(home):
 
 @pytest.fixture
 def look_again():
-    grid.check_kernel.cache_clear()
+    grid.require_kernel.cache_clear()
     yield
-    grid.check_kernel.cache_clear()
+    grid.require_kernel.cache_clear()
 
 
 def test_the_environment_s_kernel_comes_before_the_user_s(tmp_path, monkeypatch, look_again):
     kernel_of_somebody_else(tmp_path)
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
-    grid.check_kernel()
+    grid.require_kernel()
 
 
 def test_a_foreign_kernel_is_named_before_long_work(tmp_path, monkeypatch, look_again):
@@ -852,7 +849,7 @@ def test_a_foreign_kernel_is_named_before_long_work(tmp_path, monkeypatch, look_
     monkeypatch.setattr(grid, "warm", lambda todo: pytest.fail("long work began"))
     for ask in (
         lambda: grid.run_profile(profiles.PROFILES["tiny"], tmp_path / "runs"),
-        lambda: grid.verify("quick", tmp_path / "runs"),
+        lambda: verify.verify("quick", tmp_path / "runs"),
         lambda: grid.papermill("x.ipynb", tmp_path / "y.ipynb", {}),
     ):
         with pytest.raises(
@@ -894,7 +891,7 @@ def test_a_failed_cell_names_its_run(tmp_path):
         make_config(**SMALL | dict(budget=100)),
         make_config(**SMALL | dict(initial_group="cotton-candy"), data_seed=3),
     )
-    error = grid.run_cell([good, bad], "two", tmp_path)
+    error = grid.run_job([good, bad], "two", tmp_path)
     assert error.startswith(
         f"run {run_id(bad)}, data seed 3, cell [4]: ValueError: unknown sub-cluster 'cotton-candy'"
     )
@@ -942,7 +939,7 @@ def test_workers_that_die_while_texts_are_encoded_are_one_line():
 
 def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_path, capsys):
     profile = profiles.PROFILES["tiny"]
-    first, second = next(iter(profiles.cells(profile).values()))
+    first, second = next(iter(profiles.grid_cells(profile).values()))
     for c in (first, second):
         run(c, tmp_path / "runs/tiny" / run_id(c))
     collect_tiny = ["collect", "--profile", "tiny", "--runs", str(tmp_path / "runs")]
@@ -950,9 +947,9 @@ def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_p
     assert "2 runs of 6" in capsys.readouterr().out
     where = tmp_path / "runs/tiny" / run_id(first)
     lines = read_iterations(where)
-    (where / "rounds.jsonl").unlink()
+    (where / "iterations.jsonl").unlink()
     for r in lines:
-        append_line(where / "rounds.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0)))
+        append_line(where / "iterations.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0)))
     cli.main(collect_tiny)
     assert "would lose 0 and replace 1" in capsys.readouterr().err
     assert not (load_results("tiny").time_fit == 7).any()
@@ -972,7 +969,7 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cluster_module.warm = warm
     profile = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
-                           profiles.variants("anchoral"), profiles.head_seeds(1))
+                           profiles.settings("anchoral"), profiles.head_seeds(1))
     try:
         cluster_module.run_on_cluster(profile, sys.argv[1], workers=1, say=lambda line: None)
     except RuntimeError as e:

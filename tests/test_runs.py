@@ -43,7 +43,7 @@ def spawn(config, folder, before=""):
 
 def interrupt(process, folder, lines, sig):
     "Send `sig` as soon as the run folder has `lines` complete lines."
-    path = Path(folder)/"rounds.jsonl"
+    path = Path(folder)/"iterations.jsonl"
     deadline = time.time() + 600
     while process.poll() is None and time.time() < deadline:
         if path.exists() and path.read_bytes().count(b"\n") >= lines: break
@@ -70,7 +70,7 @@ def test_resumed_at_any_iteration(tmp_path, filter, strategy):
     "Cutting a finished run's file after each line and continuing gives the finished run."
     config = make_config(**HEAD | dict(filter=filter, strategy=strategy, subpool_size=300))
     whole = run(config, tmp_path)
-    path = tmp_path/"rounds.jsonl"
+    path = tmp_path/"iterations.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     for keep in range(len(lines)):
         path.write_text("".join(lines[:keep]) + lines[keep][:17])
@@ -104,7 +104,7 @@ def test_ctrl_c(tmp_path):
                          stderr=subprocess.PIPE, text=True)
     folder = None
     while p.poll() is None and not folder:
-        folder = next((f.parent for f in tmp_path.glob("single/*/rounds.jsonl")), None)
+        folder = next((f.parent for f in tmp_path.glob("single/*/iterations.jsonl")), None)
         time.sleep(.01)
     err = interrupt(p, folder, 2, signal.SIGINT)
     assert p.returncode == 130 and "run the same command to go on" in err and "Traceback" not in err
@@ -250,7 +250,8 @@ def test_without_hnswlib_and_torch(tmp_path):
     code = BLOCKED + textwrap.dedent(f"""
         import numpy as np, pandas as pd
         from anchoral.study.config import make_config
-        from anchoral.study.runs import load_results, run
+        from anchoral.study.results import load_results
+        from anchoral.study.runs import run
         rounds = run(make_config(**{HEAD | dict(budget=125)!r}), {str(tmp_path/'run')!r})
         assert rounds[-1]["end"]
         import matplotlib; matplotlib.use("agg")
@@ -278,19 +279,19 @@ def test_a_saved_cell_again(tmp_path):
     on this machine's kind exactly the saved ids."""
     import subprocess
 
-    from anchoral.study.grid import differs, drawn, verify
-    from anchoral.study.profiles import PROFILES, cells
+    from anchoral.study.profiles import PROFILES, grid_cells
+    from anchoral.study.verify import differs, drawn, verify
     word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
                           cwd=Path(__file__).parent).stdout.strip()
     # one encoding serves them all
-    of = {(p, name) for p in ("quick", "open") for name, configs in cells(PROFILES[p]).items()
+    of = {(p, name) for p in ("quick", "open") for name, configs in grid_cells(PROFILES[p]).items()
           if configs[0].encoder == "minilm"}
     (profile, name), = drawn(sorted(of), 1, word)
     table = verify(profile, tmp_path, 1, word, [name])
     other = differs(profile, table.run)
     print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids"
           + (f"; other {other}" if other else ""))
-    assert len(table) == len(cells(PROFILES[profile])[name])
+    assert len(table) == len(grid_cells(PROFILES[profile])[name])
     assert (table.differs_at != -1).all(), table  # the initial set depends on no processor
     if not other: assert (table.agree == table.of).all(), table.to_string()
 
@@ -301,18 +302,18 @@ def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
     import pandas as pd
 
     from anchoral.study import config as config_module
-    from anchoral.study import grid, profiles
+    from anchoral.study import profiles, verify
     results, runs = tmp_path/"results", tmp_path/"runs"
     results.mkdir()
     runs.mkdir()
     monkeypatch.setenv("ANCHORAL_RESULTS", str(results))
-    monkeypatch.setattr(grid, "warm", lambda todo: None)
-    monkeypatch.setattr(grid, "run_cell", lambda configs, name, runs: f"asked for {name}")
-    every = profiles.cells(profiles.PROFILES["tiny"])
+    monkeypatch.setattr(verify, "warm", lambda todo: None)
+    monkeypatch.setattr(verify, "run_job", lambda configs, name, runs: f"asked for {name}")
+    every = profiles.grid_cells(profiles.PROFILES["tiny"])
     whole, half = list(every)[1], list(every)[2]
     saved = [config_module.run_id(c) for c in every[whole]] + [config_module.run_id(every[half][0])]
     pd.DataFrame(dict(run=saved, iteration=0, id=1)).to_parquet(results/"tiny-ids.parquet")
     for word in "abcdefgh":
-        with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): grid.verify("tiny", runs, 3, word)
+        with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): verify.verify("tiny", runs, 3, word)
     (runs/"left").touch()
-    with pytest.raises(ValueError, match="is not empty"): grid.verify("tiny", runs)
+    with pytest.raises(ValueError, match="is not empty"): verify.verify("tiny", runs)

@@ -17,7 +17,7 @@ from ..files import atomic, lookup, require
 from ..tasks import TABLE4, rare_uids
 from ..finetune import MODELS
 from .config import Config
-from .runs import note_digests, read_parquet, results_dir, writing_results
+from .results import note_digests, read_parquet, results_dir, writing_results
 from ..strategies import STRATEGIES
 
 # %% ../../nbs/study/authors.ipynb #d35badb6

@@ -18,7 +18,7 @@ import pandas as pd
 from ..files import lookup
 from .figures import ENCODER, LEARNER, METHODS, STRATEGY
 from .measures import auc
-from .runs import load_results, results_dir
+from .results import load_results, results_dir
 
 # %% ../../nbs/study/claims.ipynb #054db6dc
 def load_claims(

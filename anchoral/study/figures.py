@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from ..files import atomic, repo_root
 from .measures import geometric_mean, one_setting
-from .runs import results_dir
+from .results import results_dir
 
 # %% ../../nbs/study/figures.ipynb #8ef386ab
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def check(
     missing = [c for c in ("variant", "run", "iteration", *columns) if c not in df]
     if missing:
         raise ValueError(f"the results have no column {', '.join(map(repr, missing))}, only {_few(df, 'others')}: "
-                         "load them with anchoral.study.runs.load_results, or collect them again")
+                         "load them with anchoral.study.results.load_results, or collect them again")
     if df.empty:
         raise ValueError("the results are empty (0 rows): run a profile and collect it first, "
                          "e.g. `anchoral run --profile quick`")

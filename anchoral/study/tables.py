@@ -19,7 +19,7 @@ from ..tasks import TASKS, counts, load_task, offline_task, wordnet_task
 from .figures import bodies, check, ENCODER, figures_folder, LEARNER, METHODS, select, SETTING, STRATEGY
 from .config import Config
 from .measures import budget_matched, one_setting, summary
-from .runs import published
+from .results import published
 
 # %% ../../nbs/study/tables.ipynb #ca3716df
 KEYS = ["task", "learner", "strategy", "variant"]

@@ -21,7 +21,7 @@ import pandas as pd
 from .claims import DEFAULTS, HEADLINE, holm, SEEDS, sign_flip
 from ..files import lookup, require
 from .measures import auc
-from .runs import load_results, results_dir
+from .results import load_results, results_dir
 
 # %% ../../nbs/study/verdicts.ipynb #f5bfe8ab
 def load_second_rule(

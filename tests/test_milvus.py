@@ -12,7 +12,7 @@ from anchoral.filters import anchoral, seals
 from anchoral.index import ExactIndex, MilvusIndex, connect_milvus, fill_collection, make_index
 from anchoral.loop import Seeds
 from anchoral.study import config as config_module
-from anchoral.study.config import make_config, prepare
+from anchoral.study.config import make_config, resolve
 from anchoral.study.runs import run
 
 
@@ -34,7 +34,7 @@ def database(tmp_path_factory):
         path = tmp_path_factory.mktemp("database")/"pool.db"
         m.setenv("ANCHORAL_MILVUS", str(path))
         yield path
-        prepare(make_config(task="reuters-agri", encoder="lsa", index="milvus"))[1].close()
+        resolve(make_config(task="reuters-agri", encoder="lsa", index="milvus")).index.close()
     config_module._shared_index.cache_clear()
 
 
@@ -45,7 +45,8 @@ def test_a_whole_simulation(tmp_path, database, name):
                     keep_subpools=True, filter_seed=3)
     rounds = run(c, tmp_path/"run")
     assert rounds[-1]["end"] == "budget of 250 annotations reached" and database.exists()
-    task, index, *_ = prepare(c)
+    experiment = resolve(c)
+    task, index = experiment.task, experiment.index
     assert index.kind == "milvus"
     exact, told, history, scores = ExactIndex(index.vectors), np.full(len(task.labels), -1), [], []
     for r, ids in zip(rounds[:-1], [rounds[0]["initial"], *(r["query"] for r in rounds)]):

@@ -16,7 +16,7 @@ from worlds import clustered, without_clocks
 from anchoral.anchors import State
 from anchoral.filters import anchoral
 from anchoral.index import ExactIndex, HNSWIndex, build_order, load_index, make_index, save_index
-from anchoral.study.config import make_config, prepare
+from anchoral.study.config import make_config, resolve
 from anchoral.study.runs import read_iterations, run
 
 HERE = Path(__file__).parent
@@ -116,8 +116,8 @@ def test_full_disk(tmp_path):
     limit = ("import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
              "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))")
     config = HEAD | dict(strategy="entropy")
-    prepare(make_config(**config))  # embeddings are cached before the limit
-    ready = "import anchoral.study.config as r; r.prepare(r.make_config(**json.loads(sys.argv[1])))\n"
+    resolve(make_config(**config))  # embeddings are cached before the limit
+    ready = "import anchoral.study.config as r; r.resolve(r.make_config(**json.loads(sys.argv[1])))\n"
     p = spawn(config, tmp_path/"full", ready + limit)
     err = p.communicate()[1]
     assert p.returncode == 1 and "OSError" in err and "File too large" in err
@@ -166,7 +166,8 @@ def test_hnsw_subpools_on_real_embeddings(tmp_path):
     c = make_config(task="reuters-metals", encoder="lsa", budget=600)
     rounds = run(c, tmp_path)
     history = [np.array(b) for b in [rounds[0]["initial"], *(r["query"] for r in rounds[:-1])]]
-    task, index, *_ = prepare(c)
+    experiment = resolve(c)
+    task, index = experiment.task, experiment.index
     mean, hnsw = hnsw_against_exact(index.vectors, task.labels, history, task.minority)
     assert mean >= .99
     save_index(hnsw, tmp_path/"index")

@@ -394,6 +394,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'anchoral.embeddings._refuse_models': ('embeddings.html#_refuse_models', 'anchoral/embeddings.py'),
                                      'anchoral.embeddings._refuse_pickles': ('embeddings.html#_refuse_pickles', 'anchoral/embeddings.py'),
                                      'anchoral.embeddings._require_files': ('embeddings.html#_require_files', 'anchoral/embeddings.py'),
+                                     'anchoral.embeddings._require_known': ('embeddings.html#_require_known', 'anchoral/embeddings.py'),
                                      'anchoral.embeddings._require_once': ('embeddings.html#_require_once', 'anchoral/embeddings.py'),
                                      'anchoral.embeddings._require_one_length': ( 'embeddings.html#_require_one_length',
                                                                                   'anchoral/embeddings.py'),

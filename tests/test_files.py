@@ -1,4 +1,4 @@
-"""The cache folder, whole files, logs and packages: what is ours, what is refused, and what a stop leaves behind."""
+"""The cache, whole files, logs and packages: what is ours, what is refused, and what an interrupt leaves behind."""
 import errno
 import os
 import sys

@@ -57,7 +57,7 @@ figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) 
 	@touch "$@"
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb cli.ipynb index.ipynb study/*.ipynb annotator/*.ipynb teach/*.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb tasks.ipynb files.ipynb cli.ipynb index.ipynb study/*.ipynb annotator/*.ipynb teach/*.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
 	"$(BIN)/nbdev-clean"
 
 benchmark benchmark-million: env

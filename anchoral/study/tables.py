@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import atomic, repo_root
-from ..tasks import TASKS, counts, load_task, offline_task, wordnet_task
+from ..tasks import TASKS, count_classes, load_task, offline_task, wordnet_task
 from .figures import bodies, check, ENCODER, figures_folder, LEARNER, METHODS, select, SETTING, STRATEGY
 from .config import Config
 from .measures import budget_matched, one_setting, summary
@@ -384,7 +384,7 @@ def count_tasks(
     for name in names:
         task = load_task(name)
         copies = len(task.texts) - len(set(task.texts))
-        table = counts(task).rename(columns={"pool": "train"})[["class", "test", "train", "minority"]]
+        table = count_classes(task).rename(columns={"pool": "train"})[["class", "test", "train", "minority"]]
         table.insert(0, "task", name)
         parts.append(table.assign(repeated=copies))
     return pd.concat(parts, ignore_index=True)

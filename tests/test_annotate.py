@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import clustered
 
-from anchoral.annotator.session import Session, annotate, choose, draw_audit, estimate, hear, read_log, stops, strata
+from anchoral.annotator.audit import draw_audit, estimate, stops, strata
+from anchoral.annotator.log import read_log
+from anchoral.annotator.session import Session, choose
+from anchoral.annotator.widget import annotate, hear
 from anchoral.data import Task, from_frame
 from anchoral.filters import make_filter
 from anchoral.head import Head
@@ -410,7 +413,7 @@ def test_messages_from_the_page(session):
 def test_widget_without_anywidget(session, monkeypatch, capsys):
     import sys
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    from anchoral.annotator.session import _annotator
+    from anchoral.annotator.widget import _annotator
     _annotator.cache_clear()
     session.wait()
     assert annotate(session) is None
@@ -523,6 +526,6 @@ def test_the_session_needs_no_extra():
     "Importing it brings in neither the widget nor the keyword search."
     import subprocess
     import sys
-    code = ("import sys, anchoral.annotator.session, anchoral.teach.figure1; "
+    code = ("import sys, anchoral.annotator.widget, anchoral.teach.figure1; "
             "print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -18,8 +18,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from worlds import clustered
 
-from anchoral.annotator import session as session_module
-from anchoral.annotator.session import Book, Log, Session, hear, keys_of, replay
+from anchoral.annotator import log as log_module
+from anchoral.annotator.audit import stops
+from anchoral.annotator.log import Book, Log, read_log, replay
+from anchoral.annotator.session import Session, keys_of
+from anchoral.annotator.widget import hear
 from anchoral.data import Task
 from anchoral.files import append_line
 from anchoral.filters import make_filter
@@ -255,7 +258,7 @@ class Fault:
     "Raises once, at one stage of the next write by the main thread or by the other."
     def __init__(self, patch):
         self.armed, self.apply = None, Book.apply
-        patch.setattr(session_module, "append_line", self.write)
+        patch.setattr(log_module, "append_line", self.write)
         patch.setattr(Book, "apply", lambda book, event: self.applying(book, event))
 
     def arm(self, stage, error, thread): self.armed = (stage, error, thread)
@@ -273,7 +276,7 @@ class Fault:
     def write(self, path, event):
         self.at("before")
         size = path.stat().st_size if path.exists() else 0
-        line = session_module.as_line(event)
+        line = log_module.as_line(event)
         for stage, part in (("half a line", line[:len(line)//2]), ("a line", line)):
             if self.due(stage):
                 with open(path, "ab") as f: f.write(part)
@@ -339,7 +342,7 @@ def test_ctrl_c_while_an_answer_is_written_comes_right_after(session, monkeypatc
         if stage == "before": signal.raise_signal(signal.SIGINT)
         real(path, event)
         if stage == "written": signal.raise_signal(signal.SIGINT)
-    monkeypatch.setattr(session_module, "append_line", interrupted)
+    monkeypatch.setattr(log_module, "append_line", interrupted)
     with pytest.raises(KeyboardInterrupt): session.answer("rare")
     monkeypatch.undo()
     assert session.labels == {i: 1} and session.wait() not in (i, None)
@@ -466,7 +469,7 @@ def test_damage_is_noticed_or_harmless(folder, tmp_path, name, seed, caplog, dam
         got = {i: a.label for i, a in s.book.answers.items()}
         n = re.search(r"line \d+ is damaged.* The (\d+) events", str(e))
         if name != "log.jsonl": assert got == want
-        elif n: assert got == answers_of(session_module.read_log(folder/"log.jsonl")[:int(n[1])])
+        elif n: assert got == answers_of(read_log(folder/"log.jsonl")[:int(n[1])])
         kept = [p.read_bytes() for p in (tmp_path/"s").glob("*.damaged-1.*")]
         assert kept == ([bad] if bad is not None else [])
     else:
@@ -483,7 +486,7 @@ def answers_of(events):
 
 
 @pytest.fixture(scope="module")
-def damage_book(folder): return answers_of(session_module.read_log(folder/"log.jsonl"))
+def damage_book(folder): return answers_of(read_log(folder/"log.jsonl"))
 
 
 @pytest.mark.parametrize("at", [0, 1, 5, -1])
@@ -526,7 +529,7 @@ def test_a_count_that_lags_behind_is_no_damage(folder, tmp_path, damage_book, ca
 def test_logs_and_folders_without_checks_still_open(folder, tmp_path, damage_book):
     import json
     shutil.copytree(folder, tmp_path/"s")
-    events = session_module.read_log(folder/"log.jsonl")
+    events = read_log(folder/"log.jsonl")
     (tmp_path/"s/log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     (tmp_path/"s/log.check").unlink()
     facts = {k: v for k, v in json.loads((folder/"session.json").read_text()).items() if k != "check"}
@@ -698,7 +701,7 @@ def test_a_class_without_a_label_is_named_with_the_way_to_look_for_it(tmp_path):
     (lambda s, p: s.predict(batch=0), "batch must be"), (lambda s, p: s.audit_report(level=1.5), "level must"),
     (lambda s, p: s.look_at([1.7]), "whole numbers"), (lambda s, p: s.look_at([True, False]), "whole numbers"),
     (lambda s, p: s.look_at([N]), "ids must lie in"), (lambda s, p: s.restore(["x"]), "whole numbers"),
-    (lambda s, p: session_module.stops(pd.DataFrame(), window=0), "window must be"),
+    (lambda s, p: stops(pd.DataFrame(), window=0), "window must be"),
 ])
 def test_arguments_without_a_meaning_are_refused(asked, call, match):
     s, scores = asked

@@ -330,7 +330,7 @@ def test_any_calls_and_interrupts_reopen_to_what_the_person_saw(ops, ahead):
         saw = seen(s)
         s.close()
         again = begin(folder, ahead=ahead)
-        assert seen(again) == saw and not again._disk.notes
+        assert seen(again) == saw and not again._disk.log.notes
         again.wait()
         again.close()
 
@@ -353,7 +353,7 @@ def test_the_model_is_asked_although_an_interrupt_came_before(session, monkeypat
     "An answer that closed the batch was interrupted before the thread began: the next `wait` begins it."
     label(session, 2)
     session.settle()
-    monkeypatch.setattr(Session, "_go", lambda self: None)
+    monkeypatch.setattr(Session, "_ask_ahead", lambda self: None)
     label(session, 4)
     monkeypatch.undo()
     assert session.current is None and session.wait(5) is not None
@@ -499,7 +499,7 @@ def test_a_log_cut_between_two_lines_is_noticed(folder, tmp_path, at):
     with pytest.raises(ValueError, match=f"lines are missing: {len(lines)} events were written and {n} are there"):
         begin(tmp_path/"s")
     s = begin(tmp_path/"s", repair=True)
-    assert len(s._disk.notes) == 1
+    assert len(s._disk.log.notes) == 1
     s.close()
 
 

@@ -1,5 +1,6 @@
 """The session: nothing lost and nothing twice, whatever the person does and whenever the program dies;
 labels out and in; audits."""
+import inspect
 import json
 import shutil
 import threading
@@ -529,3 +530,18 @@ def test_the_session_needs_no_extra():
     code = ("import sys, anchoral.annotator.widget, anchoral.teach.figure1; "
             "print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+API = ("answer audit audit_report change close current export find frame hint labels load look_at peek plain predict "
+       "restore retry say settle skip skipped undo view wait").split()
+
+
+@pytest.mark.parametrize("name", API)
+def test_an_editor_can_complete_a_session(name):
+    "Its methods are in the class, so that editors and type checkers find them, with all types."
+    place = next(vars(c) for c in Session.__mro__ if name in vars(c))[name]
+    function = place.fget if isinstance(place, property) else place
+    assert function.__module__ == "anchoral.annotator.session" and function.__qualname__.endswith(f".{name}")
+    signature = inspect.signature(function)
+    given = [p for p in signature.parameters.values() if p.name != "self"]
+    assert all(p.annotation is not p.empty for p in given) and signature.return_annotation is not signature.empty

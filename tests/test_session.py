@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from worlds import clustered
 
 from anchoral.annotator import log as log_module
 from anchoral.annotator.audit import stops
-from anchoral.annotator.log import Book, Log, read_log, replay
+from anchoral.annotator.log import Answer, Book, Log, OpenFolder, pool_facts, read_log, replay
 from anchoral.annotator.session import Session, keys_of
 from anchoral.annotator.widget import hear
 from anchoral.data import Task
@@ -524,6 +525,31 @@ def test_a_count_that_lags_behind_is_no_damage(folder, tmp_path, damage_book, ca
         with caplog.at_level(logging.WARNING): s = begin(tmp_path/count)
         assert {i: a.label for i, a in s.book.answers.items()} == damage_book and not caplog.text
         s.close()
+
+
+def test_the_format_on_disk_is_the_same_for_ever(tmp_path):
+    "What version 0.1.0 wrote, to the byte: a folder may be opened by any later version, and the other way round."
+    task = Task("toy", ["a", "é", "c"], np.array([-1, -1, 1]), ("other", "rare"), (1,))
+    first = dict(do="file", answers={"2": asdict(Answer(1, "file", 0))})
+    folder = OpenFolder(tmp_path, pool_facts(task), first, repair=False)
+    folder.write(dict(do="ask", b=2, batches=1))
+    folder.write(dict(do="batch", kind="random", ids=[1, 0]))
+    folder.write(dict(do="answer", id=1, label=None, time="2026-01-01T00:00:00.000+00:00", seconds=1.5, wait=.2,
+                      peeked=False))
+    folder.close()
+    assert (tmp_path/"session.json").read_bytes() == (
+        b'{"classes": ["other", "rare"], "minority": [1], "texts": 3, "pool": "70de222857cd6ba2", '
+        b'"check": "d314a032"}\n')
+    assert (tmp_path/"log.jsonl").read_bytes() == (
+        b'{"do": "file", "answers": {"2": {"label": 1, "by": "file", "batch": 0, "iteration": -1, "time": "", '
+        b'"seconds": null, "wait": null, "score": null, "anchor": null, "similarity": null, "peeked": false}}, '
+        b'"check": "365af78f"}\n'
+        b'{"do": "ask", "b": 2, "batches": 1, "check": "be0bb3bb"}\n'
+        b'{"do": "batch", "kind": "random", "ids": [1, 0], "check": "30e92750"}\n'
+        b'{"do": "answer", "id": 1, "label": null, "time": "2026-01-01T00:00:00.000+00:00", "seconds": 1.5, '
+        b'"wait": 0.2, "peeked": false, "check": "eaad4eb1"}\n')
+    count = b'{"events": 4, "lines": "3c1ce196", "check": "f63c401e"}'
+    assert (tmp_path/"log.check").read_bytes() == count.ljust(127) + b"\n"
 
 
 def test_logs_and_folders_without_checks_still_open(folder, tmp_path, damage_book):

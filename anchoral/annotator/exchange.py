@@ -45,7 +45,7 @@ def answers_frame(book:Book, task:Task) -> pd.DataFrame:
         rows.append(asdict(answer) | facts)
     return pd.DataFrame(rows, columns=_COLUMNS).astype(_COLUMN_TYPES)
 
-# %% ../../nbs/annotator/exchange.ipynb #95703a56
+# %% ../../nbs/annotator/exchange.ipynb #2f454387
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]") # What a spreadsheet may run
 
 def _is_formula(value):
@@ -80,7 +80,7 @@ def _without_apostrophe(value):
 def _is_yes(value):
     return str(value).casefold() == "true" # also a spreadsheet's TRUE
 
-# %% ../../nbs/annotator/exchange.ipynb #f570e0ea
+# %% ../../nbs/annotator/exchange.ipynb #379c2481
 def save_frame(
     df:pd.DataFrame,
     path:Path|str,  # A name that ends in .csv or .parquet
@@ -134,7 +134,7 @@ def class_number(
         return int(label)
     return lookup(label, numbers, "class")
 
-# %% ../../nbs/annotator/exchange.ipynb #09a94963
+# %% ../../nbs/annotator/exchange.ipynb #110fec49
 _EXPORT_COLUMNS = {"id", "text", "label", "by", "iteration"} # Only our exports have all of them
 
 class _Matcher:
@@ -220,10 +220,16 @@ class MatchedTable:
         "The answers to texts that have none yet, as the log wants them."
         return {str(i): answer for i, answer in self.answers.items() if i not in have}
 
-    def differing(self, have:Mapping[int, Answer]) -> list[int]:
-        "Ids whose label here is another than the one they have."
-        return [i for i, answer in self.answers.items()
-                if i in have and have[i].label != answer["label"]]
+    def changed(self, have:Mapping[int, Answer], overwrite:bool, texts:Sequence[str]) -> list[int]:
+        "Ids whose label here is another than the one they have; an error unless `overwrite`."
+        ids = [i for i, answer in self.answers.items()
+               if i in have and have[i].label != answer["label"]]
+        if ids and not overwrite:
+            i = ids[0]
+            raise ValueError(f"{len(ids)} answers differ from those in the session, first row "
+                             f"{self.first_row[i]} of the table, text {i} {texts[i][:30]!r}; "
+                             "to take the file's, load(..., overwrite=True)")
+        return ids
 
     def report(self, new:Mapping[str, dict], changed:Sequence[int]) -> pd.DataFrame:
         "What was done with each row."

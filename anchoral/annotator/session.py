@@ -100,14 +100,14 @@ def _require_name(name):
     require(not odd, f"the class name {name!r} holds {''.join(odd)!r}: a line break, a control "
             "character or half of a character; give the class another name")
 
-# %% ../../nbs/annotator/session.ipynb #99ead0da
+# %% ../../nbs/annotator/session.ipynb #2e9da1f4
 def _known_labels(task):
     "The event with the labels that the task has from the start, or None."
     known = np.flatnonzero(task.labels >= 0).tolist()
     answers = {str(i): asdict(Answer(int(task.labels[i]), "file", 0)) for i in known}
     return dict(do="file", answers=answers) if known else None
 
-# %% ../../nbs/annotator/session.ipynb #7f6f5e16
+# %% ../../nbs/annotator/session.ipynb #defa76f3
 class _Watch:
     "Since when the current text is on the screen, and how long the person waited for it."
     def __init__(self):
@@ -287,7 +287,7 @@ def keys_of(classes:Sequence[str]) -> list[str]:
     are_digits = all(name in "0123456789" and len(name) == 1 for name in classes)
     return list(classes) if are_digits else [str(c + 1) for c in range(len(classes))]
 
-# %% ../../nbs/annotator/session.ipynb #a3c8b880
+# %% ../../nbs/annotator/session.ipynb #d4c44be0
 def _missing_note(book, classes):
     "Which classes have no label yet, what follows from it, and how to look for one."
     missing = [repr(classes[c]) for c in book.missing()]
@@ -362,7 +362,7 @@ def _as_text(view):
     lines += ["", f"    {view['text']}", "", _keys_line(view["classes"])]
     return "\n".join(lines)
 
-# %% ../../nbs/annotator/session.ipynb #d30443ac
+# %% ../../nbs/annotator/session.ipynb #7344adb3
 def _meaning(word, classes):
     "What a typed word means: the number of a class, or one of `_COMMANDS`."
     names = {name: c for c, name in enumerate(classes)}
@@ -400,7 +400,7 @@ def _best_matches(scores, excluded, k, least):
     best = np.lexsort((np.arange(len(scores)), -scores))[:k]
     return best[scores[best] > least]
 
-# %% ../../nbs/annotator/session.ipynb #4116edaf
+# %% ../../nbs/annotator/session.ipynb #6d4a036f
 def _trained(al, book, classes):
     "An `ActiveLearner` fitted on every label that was not given in an audit."
     al = _fresh(al)
@@ -658,20 +658,15 @@ class Session(_Engine):
         The number of texts that changed; `loaded` has a line for each row of the table."""
         matched = match_rows(data, self.task, text, label, rows)
         with self._changing():
-            differing = matched.differing(self.book.answers)
-            if differing and not overwrite:
-                i = differing[0]
-                raise ValueError(f"{len(differing)} answers differ from those in the session, "
-                                 f"first row {matched.first_row[i]} of the table, text {i} "
-                                 f"{self.task.texts[i][:30]!r}; "
-                                 "to take the file's, load(..., overwrite=True)")
-            new = matched.new(self.book.answers)
-            for i in differing:
+            have = self.book.answers
+            changed = matched.changed(have, overwrite, self.task.texts)
+            new = matched.new(have)
+            for i in changed:
                 self._write(do="change", id=i, label=matched.answers[i]["label"])
             if new:
                 self._write(do="file", answers=new)
-        self.loaded = matched.report(new, differing)
-        return len(new) + len(differing)
+        self.loaded = matched.report(new, changed)
+        return len(new) + len(changed)
 
     def predict(self,
         path:Path|str|None=None, # A CSV file for the scores, if wanted

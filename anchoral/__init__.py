@@ -19,7 +19,7 @@ _FACE = { # name -> the module it lives in
     "ActiveLearner": "loop",
     "simulate": "loop",
     "Session": "annotator.session",
-    "annotate": "annotator.session",
+    "annotate": "annotator.widget",
     "load_results": "study.runs",
 }
 __all__ = list(_FACE)

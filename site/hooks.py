@@ -26,7 +26,8 @@ ROOMS = {"Study": "study", "Annotator": "annotator", "Teach": "teach"}
 SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", **ROOMS, "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
-                       "teaching-plan"]}
+                       "teaching-plan"],
+         "Annotator": ["log", "session", "audit", "exchange", "widget"]}
 
 
 @cache

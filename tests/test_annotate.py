@@ -1,5 +1,6 @@
 """The session: nothing lost and nothing twice, whatever the person does and whenever the program dies;
 labels out and in; audits."""
+import inspect
 import json
 import shutil
 import threading
@@ -13,7 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import clustered
 
-from anchoral.annotator.session import Session, annotate, choose, draw_audit, estimate, hear, read_log, stops, strata
+from anchoral.annotator.audit import draw_audit, estimate, stops, strata
+from anchoral.annotator.log import read_log
+from anchoral.annotator.session import Session, choose
+from anchoral.annotator.widget import annotate, hear
 from anchoral.data import Task, from_frame
 from anchoral.filters import make_filter
 from anchoral.head import Head
@@ -410,7 +414,7 @@ def test_messages_from_the_page(session):
 def test_widget_without_anywidget(session, monkeypatch, capsys):
     import sys
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    from anchoral.annotator.session import _annotator
+    from anchoral.annotator.widget import _annotator
     _annotator.cache_clear()
     session.wait()
     assert annotate(session) is None
@@ -523,6 +527,21 @@ def test_the_session_needs_no_extra():
     "Importing it brings in neither the widget nor the keyword search."
     import subprocess
     import sys
-    code = ("import sys, anchoral.annotator.session, anchoral.teach.figure1; "
+    code = ("import sys, anchoral.annotator.widget, anchoral.teach.figure1; "
             "print([m for m in ('anywidget', 'bm25s', 'sklearn', 'torch', 'ipywidgets') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+API = ("answer audit audit_report change close current export find frame hint labels load look_at peek plain predict "
+       "restore retry say settle skip skipped undo view wait").split()
+
+
+@pytest.mark.parametrize("name", API)
+def test_an_editor_can_complete_a_session(name):
+    "Its methods are in the class, so that editors and type checkers find them, with all types."
+    place = next(vars(c) for c in Session.__mro__ if name in vars(c))[name]
+    function = place.fget if isinstance(place, property) else place
+    assert function.__module__ == "anchoral.annotator.session" and function.__qualname__.endswith(f".{name}")
+    signature = inspect.signature(function)
+    given = [p for p in signature.parameters.values() if p.name != "self"]
+    assert all(p.annotation is not p.empty for p in given) and signature.return_annotation is not signature.empty

@@ -15,7 +15,8 @@ import pytest
 from chrome import page
 
 import anchoral
-from anchoral.annotator.session import Book, keys_of, read_log
+from anchoral.annotator.log import Book, read_log
+from anchoral.annotator.session import keys_of
 from anchoral.study.cluster import free_port
 
 STATIC = Path(anchoral.__file__).with_name("static")
@@ -155,7 +156,8 @@ class TestWidget:
 
 NOTEBOOK = """
 import numpy as np
-from anchoral.annotator.session import annotate, Session
+from anchoral.annotator.session import Session
+from anchoral.annotator.widget import annotate
 from anchoral.data import Task
 from anchoral.embeddings import encode
 from anchoral.filters import make_filter

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from worlds import clustered
 
-from anchoral.annotator import session as session_module
-from anchoral.annotator.session import Book, Log, Session, hear, keys_of, replay
+from anchoral.annotator import log as log_module
+from anchoral.annotator.audit import stops
+from anchoral.annotator.log import Answer, Book, Log, OpenFolder, pool_facts, read_log, replay
+from anchoral.annotator.session import Session, keys_of
+from anchoral.annotator.widget import hear
 from anchoral.data import Task
 from anchoral.files import append_line
 from anchoral.filters import make_filter
@@ -255,7 +259,7 @@ class Fault:
     "Raises once, at one stage of the next write by the main thread or by the other."
     def __init__(self, patch):
         self.armed, self.apply = None, Book.apply
-        patch.setattr(session_module, "append_line", self.write)
+        patch.setattr(log_module, "append_line", self.write)
         patch.setattr(Book, "apply", lambda book, event: self.applying(book, event))
 
     def arm(self, stage, error, thread): self.armed = (stage, error, thread)
@@ -273,7 +277,7 @@ class Fault:
     def write(self, path, event):
         self.at("before")
         size = path.stat().st_size if path.exists() else 0
-        line = session_module.as_line(event)
+        line = log_module.as_line(event)
         for stage, part in (("half a line", line[:len(line)//2]), ("a line", line)):
             if self.due(stage):
                 with open(path, "ab") as f: f.write(part)
@@ -327,7 +331,7 @@ def test_any_calls_and_interrupts_reopen_to_what_the_person_saw(ops, ahead):
         saw = seen(s)
         s.close()
         again = begin(folder, ahead=ahead)
-        assert seen(again) == saw and not again._disk.notes
+        assert seen(again) == saw and not again._disk.log.notes
         again.wait()
         again.close()
 
@@ -339,7 +343,7 @@ def test_ctrl_c_while_an_answer_is_written_comes_right_after(session, monkeypatc
         if stage == "before": signal.raise_signal(signal.SIGINT)
         real(path, event)
         if stage == "written": signal.raise_signal(signal.SIGINT)
-    monkeypatch.setattr(session_module, "append_line", interrupted)
+    monkeypatch.setattr(log_module, "append_line", interrupted)
     with pytest.raises(KeyboardInterrupt): session.answer("rare")
     monkeypatch.undo()
     assert session.labels == {i: 1} and session.wait() not in (i, None)
@@ -350,7 +354,7 @@ def test_the_model_is_asked_although_an_interrupt_came_before(session, monkeypat
     "An answer that closed the batch was interrupted before the thread began: the next `wait` begins it."
     label(session, 2)
     session.settle()
-    monkeypatch.setattr(Session, "_go", lambda self: None)
+    monkeypatch.setattr(Session, "_ask_ahead", lambda self: None)
     label(session, 4)
     monkeypatch.undo()
     assert session.current is None and session.wait(5) is not None
@@ -466,7 +470,7 @@ def test_damage_is_noticed_or_harmless(folder, tmp_path, name, seed, caplog, dam
         got = {i: a.label for i, a in s.book.answers.items()}
         n = re.search(r"line \d+ is damaged.* The (\d+) events", str(e))
         if name != "log.jsonl": assert got == want
-        elif n: assert got == answers_of(session_module.read_log(folder/"log.jsonl")[:int(n[1])])
+        elif n: assert got == answers_of(read_log(folder/"log.jsonl")[:int(n[1])])
         kept = [p.read_bytes() for p in (tmp_path/"s").glob("*.damaged-1.*")]
         assert kept == ([bad] if bad is not None else [])
     else:
@@ -483,7 +487,7 @@ def answers_of(events):
 
 
 @pytest.fixture(scope="module")
-def damage_book(folder): return answers_of(session_module.read_log(folder/"log.jsonl"))
+def damage_book(folder): return answers_of(read_log(folder/"log.jsonl"))
 
 
 @pytest.mark.parametrize("at", [0, 1, 5, -1])
@@ -496,7 +500,7 @@ def test_a_log_cut_between_two_lines_is_noticed(folder, tmp_path, at):
     with pytest.raises(ValueError, match=f"lines are missing: {len(lines)} events were written and {n} are there"):
         begin(tmp_path/"s")
     s = begin(tmp_path/"s", repair=True)
-    assert len(s._disk.notes) == 1
+    assert len(s._disk.log.notes) == 1
     s.close()
 
 
@@ -523,10 +527,35 @@ def test_a_count_that_lags_behind_is_no_damage(folder, tmp_path, damage_book, ca
         s.close()
 
 
+def test_the_format_on_disk_is_the_same_for_ever(tmp_path):
+    "What version 0.1.0 wrote, to the byte: a folder may be opened by any later version, and the other way round."
+    task = Task("toy", ["a", "é", "c"], np.array([-1, -1, 1]), ("other", "rare"), (1,))
+    first = dict(do="file", answers={"2": asdict(Answer(1, "file", 0))})
+    folder = OpenFolder(tmp_path, pool_facts(task), first, repair=False)
+    folder.write(dict(do="ask", b=2, batches=1))
+    folder.write(dict(do="batch", kind="random", ids=[1, 0]))
+    folder.write(dict(do="answer", id=1, label=None, time="2026-01-01T00:00:00.000+00:00", seconds=1.5, wait=.2,
+                      peeked=False))
+    folder.close()
+    assert (tmp_path/"session.json").read_bytes() == (
+        b'{"classes": ["other", "rare"], "minority": [1], "texts": 3, "pool": "70de222857cd6ba2", '
+        b'"check": "d314a032"}\n')
+    assert (tmp_path/"log.jsonl").read_bytes() == (
+        b'{"do": "file", "answers": {"2": {"label": 1, "by": "file", "batch": 0, "iteration": -1, "time": "", '
+        b'"seconds": null, "wait": null, "score": null, "anchor": null, "similarity": null, "peeked": false}}, '
+        b'"check": "365af78f"}\n'
+        b'{"do": "ask", "b": 2, "batches": 1, "check": "be0bb3bb"}\n'
+        b'{"do": "batch", "kind": "random", "ids": [1, 0], "check": "30e92750"}\n'
+        b'{"do": "answer", "id": 1, "label": null, "time": "2026-01-01T00:00:00.000+00:00", "seconds": 1.5, '
+        b'"wait": 0.2, "peeked": false, "check": "eaad4eb1"}\n')
+    count = b'{"events": 4, "lines": "3c1ce196", "check": "f63c401e"}'
+    assert (tmp_path/"log.check").read_bytes() == count.ljust(127) + b"\n"
+
+
 def test_logs_and_folders_without_checks_still_open(folder, tmp_path, damage_book):
     import json
     shutil.copytree(folder, tmp_path/"s")
-    events = session_module.read_log(folder/"log.jsonl")
+    events = read_log(folder/"log.jsonl")
     (tmp_path/"s/log.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     (tmp_path/"s/log.check").unlink()
     facts = {k: v for k, v in json.loads((folder/"session.json").read_text()).items() if k != "check"}
@@ -698,7 +727,7 @@ def test_a_class_without_a_label_is_named_with_the_way_to_look_for_it(tmp_path):
     (lambda s, p: s.predict(batch=0), "batch must be"), (lambda s, p: s.audit_report(level=1.5), "level must"),
     (lambda s, p: s.look_at([1.7]), "whole numbers"), (lambda s, p: s.look_at([True, False]), "whole numbers"),
     (lambda s, p: s.look_at([N]), "ids must lie in"), (lambda s, p: s.restore(["x"]), "whole numbers"),
-    (lambda s, p: session_module.stops(pd.DataFrame(), window=0), "window must be"),
+    (lambda s, p: stops(pd.DataFrame(), window=0), "window must be"),
 ])
 def test_arguments_without_a_meaning_are_refused(asked, call, match):
     s, scores = asked

@@ -131,7 +131,7 @@ function render({ model, el }) {
     alarm = setTimeout(() => {
       busy = false;
       error.textContent =
-        "No answer from the kernel. Is it running? What you answered before is saved: open the session again and go on.";
+        "No answer from the kernel. Is it running? What you answered before is saved: open the session again to resume.";
     }, 5000);
     model.send({ ...message, id: view.id, seq: view.seq });
   }

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..annotator.session import STATIC
+from ..annotator.widget import STATIC
 from ..study.figures import METHODS
 from .plane import draw_world, frames, Plane, World
 

@@ -7,8 +7,8 @@ from worlds import clustered, state
 
 from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import check_filter, check_query, check_strategy
-from anchoral.filters import FILTERS, Subpool, anchoral, average, cut, make_filter, randsub, seals
-from anchoral.index import ExactIndex, topk
+from anchoral.filters import FILTERS, Subpool, anchoral, average, keep_top, make_filter, randsub, seals
+from anchoral.index import ExactIndex, _topk
 from anchoral.strategies import STRATEGIES, gradient_embedding
 
 PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8),
@@ -47,7 +47,7 @@ FILTER_FAULTS = {
     "as a NumPy array": lambda ids, s, rng: Subpool(ids.tolist()),
     "a mask of True and False": lambda ids, s, rng: Subpool(~s.excluded),
     "of float64": lambda ids, s, rng: Subpool(ids / 1),
-    "outside 0 to 299": lambda ids, s, rng: Subpool(np.arange(300, 305)),
+    "must lie in 0 to 299, got 300 to 304": lambda ids, s, rng: Subpool(np.arange(300, 305)),
     "an instance twice": lambda ids, s, rng: Subpool(np.repeat(ids, 2)),
     "labelled or skipped": lambda ids, s, rng: Subpool(np.arange(len(s.labels))),
     "must ascend": lambda ids, s, rng: Subpool(ids[::-1]),
@@ -115,7 +115,7 @@ def test_exact_search_twin(n, k, q, seed, ties):
 @given(st.lists(st.sampled_from([-np.inf, .1, .2, .3]), min_size=1, max_size=30), st.integers(1, 35))
 def test_topk_ties(sims, k):
     sims = np.array(sims, np.float32)
-    ids, got = topk(sims, k)
+    ids, got = _topk(sims, k)
     want = [i for i in sorted(range(len(sims)), key=lambda i: (-sims[i], i)) if sims[i] > -np.inf][:k]
     assert ids.tolist() == want + [-1] * (k - len(want))
 
@@ -130,7 +130,7 @@ def test_average_and_cut_twin(pairs, m):
     mean = {i: np.float32(np.mean(s)) for i, s in by_id.items()}
     unique, scores = average(ids, sims)
     np.testing.assert_allclose(scores, [mean[i] for i in unique], atol=1e-6)
-    kept, kept_scores = cut(unique, scores, m)
+    kept, kept_scores = keep_top(unique, scores, m)
     assert kept.tolist() == sorted(unique.tolist(), key=lambda i: (-scores[unique == i][0], i))[:m]
 
 

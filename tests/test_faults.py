@@ -155,15 +155,15 @@ def test_iterations_without_a_configuration(tmp_path):
                                     lambda f: (f/"graph.hnsw").unlink()])
 def test_damaged_index(tmp_path, damage):
     pytest.importorskip("hnswlib")
-    from anchoral.index import HNSWIndex, load_index, save_index
+    from anchoral.index import HNSWIndex
     vectors = clustered(60)[0]
-    save_index(HNSWIndex(vectors), tmp_path)
+    HNSWIndex(vectors).save(tmp_path)
     damage(tmp_path)
     with pytest.raises(ValueError, match="is damaged .*delete the folder to build it again"):
-        load_index(tmp_path, vectors)
+        HNSWIndex.load(tmp_path, vectors)
     other = vectors.copy(); other[7] = -other[7]
-    save_index(HNSWIndex(vectors), tmp_path)
-    with pytest.raises(ValueError, match="built from other vectors"): load_index(tmp_path, other)
+    HNSWIndex(vectors).save(tmp_path)
+    with pytest.raises(ValueError, match="built from other vectors"): HNSWIndex.load(tmp_path, other)
 
 
 def test_index_calls():

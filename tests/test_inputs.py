@@ -18,7 +18,7 @@ from anchoral import embeddings as E
 from anchoral import files
 from anchoral.data import Task
 from anchoral.embeddings import encode, find_encoder, fit_lsa, load_lsa, load_vectors, save_lsa, unit
-from anchoral.index import BM25Index, ExactIndex, HNSWIndex, load_index, make_index, save_index
+from anchoral.index import BM25Index, ExactIndex, HNSWIndex, make_index
 
 FUZZ = int(os.environ.get("ANCHORAL_FUZZ", 300))  # damaged files in all; thousands before a release
 X = clustered(40, 8)[0]
@@ -279,11 +279,11 @@ def test_a_saved_lsa_of_an_older_version_is_read(tmp_path):
 @pytest.mark.parametrize("file", ["graph.json", "graph.hnsw"])
 def test_a_changed_byte_of_a_saved_index_is_noticed(tmp_path, file):
     index = HNSWIndex(X, M=4, ef_construction=20, ef=30)
-    save_index(index, tmp_path)
+    index.save(tmp_path)
     want = index.neighbours(range(40), 5)[0]
     same = lambda got: (got.M, got.ef_construction, got.ef) == (4, 20, 30) and np.array_equal(
         got.neighbours(range(40), 5)[0], want)
-    is_noticed_or_harmless(tmp_path/file, lambda: load_index(tmp_path, X), same, FUZZ//4, 2)
+    is_noticed_or_harmless(tmp_path/file, lambda: HNSWIndex.load(tmp_path, X), same, FUZZ//4, 2)
 
 
 @pytest.mark.parametrize("file", ["vectors.f32", "keys.bin", "meta.json"])
@@ -339,7 +339,7 @@ def test_a_graph_that_was_cut_by_a_full_disk_is_not_kept(tmp_path):
             self.graph.save_index(path)
             os.truncate(path, 100)
     index.graph = Cut(index.graph)
-    with pytest.raises(OSError, match="could not write .*graph.hnsw: 100 of .* bytes"): save_index(index, tmp_path)
+    with pytest.raises(OSError, match="could not write .*graph.hnsw: 100 of .* bytes"): index.save(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
@@ -352,5 +352,5 @@ def test_a_folder_that_is_written_is_swept(cache, tmp_path):
         os.utime(path, (1, 1))
     encode([*POOL, "one more"], letters)
     assert not left[0].exists()
-    save_index(HNSWIndex(X), tmp_path)
-    assert not left[1].exists() and load_index(tmp_path, X).M == 64
+    HNSWIndex(X).save(tmp_path)
+    assert not left[1].exists() and HNSWIndex.load(tmp_path, X).M == 64

@@ -1,4 +1,4 @@
-"""The vector database: a whole simulation against exact search, what is excluded, and an insertion that is cut off."""
+"""The vector database: a whole simulation against exact search, what is excluded, an interrupted insertion."""
 import shutil
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from worlds import clustered
 
 from anchoral.anchors import State
 from anchoral.filters import anchoral, seals
-from anchoral.index import ExactIndex, MilvusIndex, connect_milvus, fill_collection, make_index
+from anchoral.index import ExactIndex, MilvusIndex, make_index
 from anchoral.loop import Seeds
 from anchoral.study import config as config_module
 from anchoral.study.config import make_config, resolve
@@ -83,28 +83,35 @@ def test_more_than_a_server_gives(world):
 def count(client, name): return client.query(name, filter="", output_fields=["count(*)"])[0]["count(*)"]
 
 
-def test_an_insertion_that_is_cut_off_goes_on(tmp_path):
+def test_an_insertion_that_is_interrupted_resumes(tmp_path, monkeypatch):
     "After a crash between two blocks, and after half a block."
+    from pymilvus import MilvusClient
     vectors, _ = clustered(1000, 16)
-    client = connect_milvus(str(tmp_path/"pool.db"))
-    insert, calls = client.insert, []
-    def failing(name, rows):
+    def fill(): return MilvusIndex(vectors, tmp_path/"pool.db", M=16, ef_construction=100, block=100)
+    insert, calls, names = MilvusClient.insert, [], []
+    def failing(self, name, rows):
         if len(calls) == 3: raise ConnectionError("gone")
         calls.append(rows)
-        return insert(name, rows if len(calls) < 3 else rows[:40])
-    client.insert = failing
-    with pytest.raises(ConnectionError): fill_collection(client, "pool", vectors, 16, 100, block=100)
-    assert count(client, "pool") == 240
-    seen = []
-    client.insert = lambda name, rows: (seen.append(rows[0]["id"]), insert(name, rows))
-    fill_collection(client, "pool", vectors, 16, 100, block=100)
-    # 200 was replaced, not added to
-    assert seen == [300, 400, 500, 600, 700, 800, 900] and count(client, "pool") == 1000
-    fill_collection(client, "pool", vectors, 16, 100, block=100)
-    assert len(seen) == 7
-    hits = client.search("pool", data=list(vectors[[5, 210, 250, 999]]), limit=1)
-    assert [h[0]["id"] for h in hits] == [5, 210, 250, 999]
+        names.append(name)
+        return insert(self, name, rows if len(calls) < 3 else rows[:40])
+    monkeypatch.setattr(MilvusClient, "insert", failing)
+    with pytest.raises(ConnectionError): fill()
+    client = MilvusClient(str(tmp_path/"pool.db"))
+    client.load_collection(names[0])
+    assert count(client, names[0]) == 240
     client.close()
+    seen = []
+    monkeypatch.setattr(MilvusClient, "insert", lambda self, name, rows: (seen.append(rows[0]["id"]),
+                                                                          insert(self, name, rows)))
+    index = fill()
+    # 200 was replaced, not added to
+    assert seen == [300, 400, 500, 600, 700, 800, 900] and count(index.client, index.name) == 1000
+    index.close()
+    index = fill()
+    assert len(seen) == 7
+    hits = index.client.search(index.name, data=list(vectors[[5, 210, 250, 999]]), limit=1)
+    assert [h[0]["id"] for h in hits] == [5, 210, 250, 999]
+    index.close()
 
 
 def test_opened_again(tmp_path, monkeypatch):
@@ -123,17 +130,19 @@ def test_opened_again(tmp_path, monkeypatch):
 
 
 def test_what_it_says_when_it_cannot(tmp_path):
+    vectors = np.eye(2, dtype=np.float32)
     with pytest.raises(OSError, match="no Milvus at 'http://127.0.0.1:1'.*; start one"):
-        connect_milvus("http://127.0.0.1:1")
-    with pytest.raises(ValueError, match="Milvus wants an address or a path"): connect_milvus("")
-    client = connect_milvus(str(tmp_path/"pool.db"))
-    code = ("from anchoral.index import connect_milvus\n"
-            f"try: connect_milvus({str(tmp_path/'pool.db')!r})\n"
+        MilvusIndex(vectors, "http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="Milvus wants an address or a path"): MilvusIndex(vectors, "")
+    index = MilvusIndex(vectors, tmp_path/"pool.db")
+    code = ("import numpy as np\n"
+            "from anchoral.index import MilvusIndex\n"
+            f"try: MilvusIndex(np.eye(2, dtype=np.float32), {str(tmp_path/'pool.db')!r})\n"
             "except OSError as e: print(e)")
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "no Milvus at" in said.stdout and "another program has it open; close that program" in said.stdout, said
     assert "Traceback" not in said.stderr, said
-    client.close()
+    index.close()
 
 
 def test_damaged_data_is_named(tmp_path):

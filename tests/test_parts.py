@@ -18,7 +18,7 @@ import scipy.sparse
 
 from anchoral import finetune, strategies
 from anchoral import head as head_module
-from anchoral.anchors import ANCHORS, kmeans_plusplus
+from anchoral.anchors import ANCHORS, _sq_dists, kmeans_plusplus
 from anchoral.contracts import clustered
 from anchoral.files import sha256
 from anchoral.filters import FILTERS, Subpool, filter_params, make_filter
@@ -29,12 +29,11 @@ from anchoral.loop import ActiveLearner, simulate
 from anchoral.strategies import (
     STRATEGIES,
     Outputs,
+    _closest_distinct,
+    _gradient_products,
     badge,
-    closest_distinct,
     gradient_embedding,
-    gradient_sq_dists,
     make_strategy,
-    residual,
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -61,7 +60,7 @@ def test_the_row_nearest_to_a_centre_is_the_one_of_float64_although_all_rows_sha
     centres = np.array([rows[at:at+40].mean(0) for at in range(0, 1000, 40)])
     expanded = (rows**2).sum(1) - 2 * centres @ rows.T
     right = nearest_in_float64(centres, rows)
-    assert closest_distinct(centres, rows).tolist() == right
+    assert _closest_distinct(centres, rows).tolist() == right
     assert expanded.argmin(1).tolist() != right, "the example is too easy: float32 finds the same"
 
 
@@ -72,13 +71,13 @@ def test_of_two_rows_as_far_from_the_centre_between_them_the_one_of_the_saved_ru
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     centres = rows.reshape(200, 2, 64).mean(1)
     quick = (rows**2).sum(1) - 2 * centres @ rows.T
-    assert closest_distinct(centres, rows).tolist() == quick.argmin(1).tolist()
+    assert _closest_distinct(centres, rows).tolist() == quick.argmin(1).tolist()
 
 
 def test_copies_are_taken_by_position():
     rows = np.repeat(np.array([[1, 0], [0, 1]], np.float32), 700, axis=0)
     centres = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    assert closest_distinct(centres, rows).tolist() == [0, 1, 700]
+    assert _closest_distinct(centres, rows).tolist() == [0, 1, 700]
 
 
 # ---------------------------------------------------------------- fine-tuning: precision, and where weights come from
@@ -518,7 +517,7 @@ def test_badge_chooses_the_same_from_the_factors_as_from_the_whole_embedding(mon
         written = kmeans_plusplus(gradient_embedding(out.probs, out.hidden), 25, np.random.default_rng(seed))
         assert np.array_equal(badge(out, 25, np.random.default_rng(seed)), written)
         with monkeypatch.context() as m:
-            m.setattr(strategies, "WRITTEN_OUT", 0)
+            m.setattr(strategies, "_WRITTEN_OUT", 0)
             assert np.array_equal(badge(out, 25, np.random.default_rng(seed)), written)
 
 
@@ -526,7 +525,9 @@ def test_badge_draws_distances_of_gradient_embeddings():
     out = some_outputs(0, 3, m=40, h=6)
     whole = gradient_embedding(out.probs, out.hidden).astype(np.float64)
     right = np.square(whole[[3, 8], None] - whole[None]).sum(2)
-    dists = gradient_sq_dists(residual(out.probs), out.hidden)(np.array([3, 8]))
+    at = np.array([3, 8])
+    norms, dots = _gradient_products(out.probs, out.hidden)
+    dists = _sq_dists(norms, at, dots(at))
     np.testing.assert_allclose(dists, right, atol=1e-5)
     assert dists[0, 3] == dists[1, 8] == 0
 
@@ -534,7 +535,7 @@ def test_badge_draws_distances_of_gradient_embeddings():
 def test_badge_on_a_large_pool_takes_memory_for_classes_plus_width_and_not_for_their_product():
     m, C, h = 3000, 120, 128
     out = some_outputs(0, C, m, h)
-    assert m * C * h > strategies.WRITTEN_OUT
+    assert m * C * h > strategies._WRITTEN_OUT
     tracemalloc.start()
     ids = badge(out, 10, np.random.default_rng(0))
     peak = tracemalloc.get_traced_memory()[1]
@@ -545,7 +546,7 @@ def test_badge_on_a_large_pool_takes_memory_for_classes_plus_width_and_not_for_t
 
 def test_saved_pools_are_written_out():
     "The largest pool that BADGE saw in the saved results; its ids must stay what they are."
-    assert 17_825 * 2 * 384 < 17_000 * 5 * 384 < strategies.WRITTEN_OUT
+    assert 17_825 * 2 * 384 < 17_000 * 5 * 384 < strategies._WRITTEN_OUT
 
 
 # ---------------------------------------------------------------- a save that is killed

@@ -15,7 +15,7 @@ from worlds import clustered, without_clocks
 
 from anchoral.anchors import State
 from anchoral.filters import anchoral
-from anchoral.index import ExactIndex, HNSWIndex, build_order, load_index, make_index, save_index
+from anchoral.index import ExactIndex, HNSWIndex, _build_order, make_index
 from anchoral.study.config import make_config, resolve
 from anchoral.study.runs import read_iterations, run
 
@@ -170,8 +170,8 @@ def test_hnsw_subpools_on_real_embeddings(tmp_path):
     task, index = experiment.task, experiment.index
     mean, hnsw = hnsw_against_exact(index.vectors, task.labels, history, task.minority)
     assert mean >= .99
-    save_index(hnsw, tmp_path/"index")
-    again = load_index(tmp_path/"index", index.vectors)
+    hnsw.save(tmp_path/"index")
+    again = HNSWIndex.load(tmp_path/"index", index.vectors)
     assert again.graph.ef == 200
     np.testing.assert_array_equal(again.neighbours(np.arange(20), 50)[0], hnsw.neighbours(np.arange(20), 50)[0])
 
@@ -198,12 +198,12 @@ def test_build_order():
     "Every id once, the same with any number of threads, and similar instances mostly side by side."
     from threadpoolctl import threadpool_limits
     vectors, which = clustered(3000, 32)
-    order = build_order(vectors)
+    order = _build_order(vectors)
     np.testing.assert_array_equal(np.sort(order), np.arange(3000))
-    with threadpool_limits(1): np.testing.assert_array_equal(build_order(vectors), order)
+    with threadpool_limits(1): np.testing.assert_array_equal(_build_order(vectors), order)
     beside = lambda o: (which[o][1:] == which[o][:-1]).mean()
     assert beside(order[300:]) > 2*beside(np.arange(3000))
-    assert build_order(vectors[:1]).tolist() == [0] and sorted(build_order(vectors[:7])) == list(range(7))
+    assert _build_order(vectors[:1]).tolist() == [0] and sorted(_build_order(vectors[:7])) == list(range(7))
 
 
 def test_walk_that_loses_its_way_is_answered_exactly(monkeypatch):
@@ -219,7 +219,7 @@ def test_walk_that_loses_its_way_is_answered_exactly(monkeypatch):
 def test_graph_of_another_recipe_is_not_used(tmp_path, monkeypatch):
     vectors = clustered(300, 16)[0]
     make_index(vectors, "hnsw", tmp_path)
-    monkeypatch.setattr("anchoral.index.GRAPH", "hnsw-next")
+    monkeypatch.setattr(HNSWIndex, "recipe", "hnsw-next")
     make_index(vectors, "hnsw", tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 

@@ -1,6 +1,5 @@
 """What the tests share: the small world of the contracts, comparable rounds."""
 from anchoral.contracts import clustered  # noqa: F401
-from anchoral.contracts import linear_outputs as outputs  # noqa: F401
 from anchoral.contracts import toy_state as state  # noqa: F401
 
 

@@ -96,7 +96,7 @@ def _check_encoder(name):
 @_command(
     _arg("task", nargs="+", help="one or more names; `anchoral list` shows them"),
     _arg("--encoder", default="minilm",
-         help="minilm (the default), mpnet, lsa, a model on the hub or in a folder; none: texts only"),
+         help="minilm (the default), mpnet, lsa, a model by hub name or folder; none: texts only"),
     _arg("--tokens", type=int, default=128,
          help="tokens the encoder reads of each text; 128 by default"))
 def _fetch(args):
@@ -397,8 +397,8 @@ def _authors(args):
           f"Next: anchoral render --profile authors --task {df.task.iloc[0]}")
 
 # %% ../nbs/cli.ipynb #96fa1c5c
-_PAGES = "fig2 fig3 fig4 table2 table3".split()                         # any profile
-_OTHERS = "fig1 table1 table4 table5 missed-cluster open claims".split() # own results, or none
+_PAGES = "fig2 fig3 fig4 table2 table3".split() # they take any profile
+_OTHERS = "fig1 table1 table4 table5 missed-cluster open claims".split() # own results
 
 def _page_parameters(path):
     "The parameters of a page and their defaults."

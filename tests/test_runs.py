@@ -107,7 +107,7 @@ def test_ctrl_c(tmp_path):
         folder = next((f.parent for f in tmp_path.glob("single/*/iterations.jsonl")), None)
         time.sleep(.01)
     err = interrupt(p, folder, 2, signal.SIGINT)
-    assert p.returncode == 130 and "run the same command to go on" in err and "Traceback" not in err
+    assert p.returncode == 130 and "run the same command to resume" in err and "Traceback" not in err
     assert len(read_iterations(folder)) >= 2
 
 

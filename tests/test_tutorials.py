@@ -5,20 +5,22 @@ That each tutorial runs from top to bottom is nbdev-test's part of `make test`.
 """
 import ast
 import re
+from inspect import signature
 from math import log
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from wrong_answers import WRONG_ANSWERS
 
 from anchoral.filters import Subpool
 from anchoral.teach import puzzles
-from anchoral.teach.puzzles import PICTURES, PUZZLES, judge, picture, student
+from anchoral.teach.puzzles import PICTURES, PUZZLES, grade, picture, student, submit
 
 TUTORIALS = Path(__file__).parents[1]/"nbs/tutorials"
 OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan"]
-WRONG = [(name, kind) for name, p in PUZZLES.items() for kind in p.wrong]
+WRONG = [(name, wrong) for name, answers in WRONG_ANSWERS.items() for wrong in answers]
 
 
 def read(name): return nbformat.read(TUTORIALS/f"{name}.ipynb", 4)
@@ -48,7 +50,7 @@ def test_solutions_pass():
     assert [v.name for v in said] == list(PUZZLES) and all(v.ok for v in said) and score == "13 of 13 solved"
 
 
-def shown(nb): return [o.data["text/plain"] for c in nb.cells if c.source.startswith("check(") for o in c.outputs]
+def shown(nb): return [o.data["text/plain"] for c in nb.cells if c.source.startswith("submit(") for o in c.outputs]
 
 
 def test_committed_outputs_say_so():
@@ -80,27 +82,56 @@ def test_puzzle(name):
     "A picture, a right answer that passes, and at least two wrong ones that are told apart."
     p = PUZZLES[name]
     assert name in PICTURES and picture(name).axes
-    assert judge(name, p, p.right).ok
-    told = [judge(name, p, f).message for f, _ in p.wrong.values()]
-    assert told == [m for _, m in p.wrong.values()] and len(set(told)) == len(told) >= 2
+    assert grade(name, p, p.right).ok
+    told = [grade(name, p, wrong).message for wrong in p.wrong]
+    messages = [" ".join(wrong.__doc__.split()) for wrong in p.wrong]
+    assert told == messages and len(set(told)) == len(told) >= 2
+
+
+@pytest.mark.parametrize("name, wrong", WRONG, ids=[f"{name}: {wrong.__name__}" for name, wrong in WRONG])
+def test_a_wrong_answer_is_refused_with_the_world_that_shows_it(name, wrong):
+    "In at most five lines: the mistake, the input, what was expected and what was given."
+    refused = grade(name, PUZZLES[name], wrong)
+    lines = repr(refused).splitlines()
+    assert not refused and lines[0].startswith(f"✗ {name}: ") and len(lines) == 4
+    assert [line.split()[0] for line in lines[1:]] == ["input", "expected", "yours"]
+    assert max(map(len, lines)) < 500
+    assert all(f"{argument} = " in lines[1] for argument in signature(PUZZLES[name].right).parameters)
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_worlds_are_many_small_and_always_the_same(name):
+    p = PUZZLES[name]
+    drawn = p.worlds()[len(p.cases):]
+    assert len(drawn) == p.n_drawn >= 12
+    first, again = p.draw(np.random.default_rng(0)), p.draw(np.random.default_rng(0))
+    assert np.array_equal(p.see(p.right(*first)), p.see(p.right(*again)))
+
+
+def test_strict_raises_and_feedback_has_a_truth_value():
+    right = submit("entropy", PUZZLES["entropy"].right, strict=True)
+    wrong = submit("entropy", lambda probs: probs.sum(axis=1))
+    assert right and not wrong and puzzles.SOLVED["entropy"] is False
+    with pytest.raises(ValueError, match="✗ entropy(.*\n)+ +expected"):
+        submit("entropy", lambda probs: probs.sum(axis=1), strict=True)
 
 
 @pytest.mark.parametrize("answer", [3, "entropy", None, [1, 2], np.ones(3)], ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize("name", PUZZLES)
 def test_wrong_type(name, answer):
     "An answer that is no function, and a function that gives this."
-    assert f"must be a function, got {type(answer).__name__}" in judge(name, PUZZLES[name], answer).message
-    v = judge(name, PUZZLES[name], lambda *args: {"answer": answer})
+    assert f"must be a function, got {type(answer).__name__}" in grade(name, PUZZLES[name], answer).message
+    v = grade(name, PUZZLES[name], lambda *args: {"answer": answer})
     assert not v.ok and f"must return {PUZZLES[name].gives}, got dict" in v.message
 
 
 @pytest.mark.parametrize("name", PUZZLES)
 def test_wrong_shape_wrong_call_and_nothing(name):
     p = PUZZLES[name]
-    assert "nothing is returned yet" in judge(name, p, lambda *args: None).message
-    assert "it raises TypeError" in judge(name, p, lambda: 1).message
-    assert not judge(name, p, lambda *args: np.zeros((7, 7))).ok
-    assert not judge(name, p, lambda *args: float("nan")).ok
+    assert "nothing is returned yet" in grade(name, p, lambda *args: None).message
+    assert "it raises TypeError" in grade(name, p, lambda: 1).message
+    assert not grade(name, p, lambda *args: np.zeros((7, 7))).ok
+    assert not grade(name, p, lambda *args: float("nan")).ok
 
 
 def loop_entropy(probs): return [-sum(p * log(p) for p in row if p) for row in probs]
@@ -110,9 +141,9 @@ def half_right(truth, predicted, c): return 0.5
 
 def test_answers_in_other_words():
     "Written with loops and lists, right and wrong answers are known too; one nobody thought of is shown a case."
-    assert judge("entropy", PUZZLES["entropy"], loop_entropy).ok
-    assert "that is the sum" in judge("average", PUZZLES["average"], slow_average).message
-    assert "it should give" in judge("f1", PUZZLES["f1"], half_right).message
+    assert grade("entropy", PUZZLES["entropy"], loop_entropy).ok
+    assert "that is the sum" in grade("average", PUZZLES["average"], slow_average).message
+    assert "it should give" in grade("f1", PUZZLES["f1"], half_right).message
 
 
 def test_an_answer_cannot_change_the_question():
@@ -120,7 +151,7 @@ def test_an_answer_cannot_change_the_question():
         probs[:] = 1
         return np.zeros(len(probs))
     before = [a.copy() for a, in PUZZLES["entropy"].cases]
-    assert not judge("entropy", PUZZLES["entropy"], greedy).ok
+    assert not grade("entropy", PUZZLES["entropy"], greedy).ok
     for a, (b,) in zip(before, PUZZLES["entropy"].cases): np.testing.assert_array_equal(a, b)
 
 
@@ -132,8 +163,8 @@ def test_a_filter_is_held_to_the_contract():
     faults = {"labelled or skipped": lambda s, rng: Subpool(np.arange(20)),
               "must ascend": lambda s, rng: Subpool(p.right(s, rng).ids[::-1]),
               "same seed": careless}
-    for message, fault in faults.items(): assert message in judge("f", p, fault).message
-    assert "must return a Subpool" in judge("f", p, lambda s, rng: p.right(s, rng).ids).message
+    for message, fault in faults.items(): assert message in grade("f", p, fault).message
+    assert "must return a Subpool" in grade("f", p, lambda s, rng: p.right(s, rng).ids).message
 
 
 @pytest.mark.parametrize("name", OURS)

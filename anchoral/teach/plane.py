@@ -6,13 +6,15 @@
 __all__ = ['World', 'Plane', 'draw_world', 'Frame', 'frames', 'clusters_found']
 
 # %% ../../nbs/teach/plane.ipynb #ba3c7ada
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..filters import make_filter
-from ..index import ExactIndex
+from ..files import require
+from ..filters import Subpool, make_filter
 from ..head import Head
+from ..index import ExactIndex
 from ..loop import ActiveLearner, Seeds
 from ..strategies import make_strategy
 
@@ -20,17 +22,17 @@ from ..strategies import make_strategy
 @dataclass(frozen=True)
 class World:
     "What the world is made of: blobs of points, each a normal distribution."
-    flank:int=500                    # Majority points in each of the two flanks
-    flank_at:tuple=(2.2, 1.1)        # Where: left and right at this distance, at this height
-    flank_sd:float=.3                # How wide
-    bulk:int=600                     # Majority points in the bulk, at (0, -1.6)
-    bulk_sd:float=.6
-    clusters:tuple=((0., 1.1), (0., .1), (.9, .4)) # Minority clusters; the first is the known one
-    cluster:int=12                   # Points in each
-    cluster_sd:float=.13
-    known:int=3                      # Points of the first cluster in the initial set
-    majority:int=15                  # Majority points in the initial set
-    lift:float=2.                    # Height of the plane over the origin: the index sees points on a sphere
+    flank:int=500                 # Majority points in each of the two flanks
+    flank_at:tuple=(2.2, 1.1)     # Where: left and right at this distance, at this height
+    flank_sd:float=.3             # Standard deviation of a flank
+    bulk:int=600                  # Majority points in the bulk
+    bulk_sd:float=.6              # Standard deviation of the bulk
+    clusters:tuple=((0., 1.1), (0., .1), (.9, .4)) # Minority clusters; the first is known
+    cluster:int=12                # Points in each cluster
+    cluster_sd:float=.13          # Standard deviation of a cluster
+    known:int=3                   # Points of the first cluster in the initial set
+    majority:int=15               # Majority points in the initial set
+    lift:float=2.                 # Height of the plane over the origin, for the sphere
 
 @dataclass(frozen=True, eq=False)
 class Plane:
@@ -39,80 +41,118 @@ class Plane:
     vectors:np.ndarray  # (n, 3) float32 unit rows: what the index reads
     truth:np.ndarray    # (n,) int64: 1 for the minority
     groups:np.ndarray   # (n,) int64: which minority cluster, -1 for the majority
-    start:np.ndarray    # The initial set's ids, ascending
+    start:np.ndarray    # (m,) int64: the initial set's ids, ascending
 
 # %% ../../nbs/teach/plane.ipynb #9a20b00e
+_BULK_AT = 0, -1.6 # Centre of the majority's bulk
+
+def _blobs(world):
+    "(centre, standard deviation, points) of each blob; the three of the majority come first."
+    x, y = world.flank_at
+    majority = [((-x, y), world.flank_sd, world.flank),
+                ((x, y), world.flank_sd, world.flank),
+                (_BULK_AT, world.bulk_sd, world.bulk)]
+    minority = [(at, world.cluster_sd, world.cluster) for at in world.clusters]
+    return majority + minority
+
+def _on_sphere(points, lift):
+    "Unit rows: the points of the plane at height `lift`, seen from the origin."
+    heights = np.full((len(points), 1), lift)
+    lifted = np.concatenate([points, heights], 1)
+    return (lifted / np.linalg.norm(lifted, axis=1, keepdims=True)).astype(np.float32)
+
 def draw_world(
-    world:World=World(),
-    seed:int=0,   # The same seed, the same points and initial set
+    world:World=World(), # What to draw from
+    seed:int=0,          # The same seed, the same points and initial set
 ) -> Plane:
-    "Points, their labels and an initial set that knows the first cluster only."
-    rng, (x, y) = np.random.default_rng(seed), world.flank_at
-    if world.known > world.cluster:
-        raise ValueError(f"known={world.known}: the first cluster has only {world.cluster} points")
-    blobs = [((-x, y), world.flank_sd, world.flank), ((x, y), world.flank_sd, world.flank),
-             ((0, -1.6), world.bulk_sd, world.bulk)]
-    blobs += [(c, world.cluster_sd, world.cluster) for c in world.clusters]
-    points = np.concatenate([rng.normal(at, sd, (n, 2)) for at, sd, n in blobs]).astype(np.float32)
-    groups = np.concatenate([np.full(n, max(i - 3, -1)) for i, (_, _, n) in enumerate(blobs)])
-    lifted = np.concatenate([points, np.full((len(points), 1), world.lift)], 1)
-    vectors = (lifted / np.linalg.norm(lifted, axis=1, keepdims=True)).astype(np.float32)
-    start = np.concatenate([rng.choice(np.flatnonzero(groups == -1), world.majority, replace=False),
-                            rng.choice(np.flatnonzero(groups == 0), world.known, replace=False)])
-    return Plane(points, vectors, (groups >= 0).astype(np.int64), groups, np.sort(start))
+    """Points, their labels and an initial set that knows the first cluster only.
+    `ValueError` where that cluster has fewer points than the initial set wants."""
+    rng = np.random.default_rng(seed)
+    require(world.known <= world.cluster,
+            f"known={world.known}: the first cluster has only {world.cluster} points; "
+            "lower known, or raise cluster")
+    points, groups = [], []
+    for i, (at, sd, n) in enumerate(_blobs(world)):
+        points.append(rng.normal(at, sd, (n, 2)))
+        groups.append(np.full(n, max(i - 3, -1)))
+    points = np.concatenate(points).astype(np.float32)
+    groups = np.concatenate(groups)
+    common = rng.choice(np.flatnonzero(groups == -1), world.majority, replace=False)
+    known = rng.choice(np.flatnonzero(groups == 0), world.known, replace=False)
+    start = np.sort(np.concatenate([common, known]))
+    truth = (groups >= 0).astype(np.int64)
+    return Plane(points, _on_sphere(points, world.lift), truth, groups, start)
 
 # %% ../../nbs/teach/plane.ipynb #c427a06b
 @dataclass(frozen=True, eq=False)
 class Frame:
-    "One iteration, for drawing."
-    iteration:int          # 0 is the initial set's model
-    labelled:np.ndarray    # Ids, ascending
-    subpool:np.ndarray     # Ids the strategy could choose from
-    anchors:np.ndarray     # Ids; empty where the filter has none
-    query:np.ndarray       # Ids asked about, best first; empty in the last frame
-    weights:np.ndarray     # (d,) of the boundary weights @ features + bias = 0; the minority is where it is positive
-    bias:float
-    found:int              # Minority clusters with a labelled instance
+    "One iteration, for drawing. The boundary is where weights @ features + bias = 0."
+    iteration:int        # 0 is the initial set's model
+    labelled:np.ndarray  # Ids, ascending
+    subpool:np.ndarray   # Ids the strategy could choose from
+    anchors:np.ndarray   # Ids; empty where the filter has none
+    query:np.ndarray     # Ids asked about, best first; empty in the last frame
+    weights:np.ndarray   # (d,) of the boundary; the minority is on its positive side
+    bias:float           # Of the boundary
+    found:int            # Minority clusters with a labelled instance
 
 # %% ../../nbs/teach/plane.ipynb #27c54e4b
+_NOBODY = np.empty(0, np.int64)
+_NOTHING_ASKED = Subpool(_NOBODY)
+
+def _frame(t, labelled, query, subpool, head, groups):
+    "One iteration as plain arrays."
+    anchors = _NOBODY if subpool.anchors is None else subpool.anchors
+    found = set(groups[labelled]) - {-1}
+    return Frame(t, labelled, subpool.ids, anchors, query,
+                 head.W[1] - head.W[0], float(head.bias[1] - head.bias[0]), len(found))
+
 def frames(
     plane:Plane,
-    filter="anchoral",      # Name in `FILTERS`, or a filter
-    iterations:int=5,
-    query_size:int=15,
-    strategy:str="entropy",
-    C:float=10.,            # Of the head
-    features=None,          # (n, d) rows for the head; None: the plane's own two coordinates
-    seed:int=0,             # Of filter and strategy
-    **params,               # Of the filter, e.g. n_anchors
-) -> list:
+    filter:str|Callable="anchoral",   # Name in `FILTERS`, or a filter
+    iterations:int=5,                 # At most
+    query_size:int=15,                # $b$
+    strategy:str="entropy",           # Name in `STRATEGIES`
+    C:float=10.,                      # Of the head
+    features:np.ndarray|None=None,    # (n, d) rows for the head; None: the coordinates
+    seed:int=0,                       # Of filter and strategy
+    **params,                         # Of the filter, e.g. n_anchors
+) -> list[Frame]:
     "Run the loop on a plane; `iterations` + 1 frames, fewer when a subpool is empty."
-    if isinstance(filter, str): filter = make_filter(filter, **params)
-    if features is None: features = plane.points
-    al = ActiveLearner(ExactIndex(plane.vectors), features, Head(n_classes=2, minority=(1,), C=C),
-                       filter, make_strategy(strategy), 2, (1,), Seeds(filter=seed, strategy=seed))
+    if isinstance(filter, str):
+        filter = make_filter(filter, **params)
+    if features is None:
+        features = plane.points
+    head = Head(n_classes=2, minority=(1,), C=C)
+    al = ActiveLearner(ExactIndex(plane.vectors), features, head, filter,
+                       make_strategy(strategy), 2, (1,), Seeds(filter=seed, strategy=seed))
     al.tell(plane.start, plane.truth[plane.start])
-    out, none = [], np.empty(0, np.int64)
+    run = []
     for t in range(iterations + 1):
-        labelled, query = al.labelled, al.ask(query_size) if t < iterations else none
-        s, head = (al.subpool if t < iterations else None), al.fit().learner
-        out.append(Frame(t, labelled, none if s is None else s.ids,
-                         none if s is None or s.anchors is None else s.anchors, query,
-                         head.W[1] - head.W[0], float(head.bias[1] - head.bias[0]),
-                         len(set(plane.groups[labelled]) - {-1})))
-        if not len(query): break
+        labelled = al.labelled
+        query, subpool = _NOBODY, _NOTHING_ASKED
+        if t < iterations:
+            query = al.ask(query_size)
+            subpool = _NOTHING_ASKED if al.subpool is None else al.subpool
+        run.append(_frame(t, labelled, query, subpool, al.fit().learner, plane.groups))
+        if not len(query):
+            break
         al.tell(query, plane.truth[query])
-    return out
+    return run
 
 # %% ../../nbs/teach/plane.ipynb #25d84b35
 def clusters_found(
     world:World,
-    seeds,             # Which drawings; the same for every filter
-    filter="anchoral",
-    features=None,     # points -> rows for the head
-    **kwargs,          # As for `frames`
+    seeds:Iterable[int],             # Which drawings; the same for every filter
+    filter:str|Callable="anchoral",  # Name in `FILTERS`, or a filter
+    features:Callable|None=None,     # (n, 2) points -> (n, d) rows for the head
+    **kwargs,                        # As for `frames`
 ) -> np.ndarray:
-    "(len(seeds),) minority clusters found by the end of each run."
-    planes = [draw_world(world, s) for s in seeds]
-    return np.array([frames(p, filter, features=features and features(p.points), seed=s, **kwargs)[-1].found
-                     for p, s in zip(planes, seeds)])
+    "(len(seeds),) int64: minority clusters found by the end of each run."
+    found = []
+    for seed in seeds:
+        plane = draw_world(world, seed)
+        rows = features(plane.points) if features else None
+        run = frames(plane, filter, features=rows, seed=seed, **kwargs)
+        found.append(run[-1].found)
+    return np.array(found)

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anchoral.study.authors import FILES, SPLIT, authors_runs, curve, save_authors, to_authors
+from anchoral.study.authors import authors_runs, curve, save_authors, to_authors
 from anchoral.study.results import load_results
+
+FILES = { # file of the export -> its last column
+    "hparams.tsv": "strategy.name",
+    "metrics.parquet": "value",
+    "labelled_ids.parquet": "cum_n",
+    "subpool_ids.parquet": "subpool_ids",
+}
+FIRST_MAJORITY_ID = 10**6 # in an export that we made: smaller ids are of the minority
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=60))
@@ -28,7 +36,8 @@ def test_curve_has_the_areas(scores):
 def export(tmp_path_factory):
     d = tmp_path_factory.mktemp("export")
     to_authors(load_results("quick").query("variant in ['anchoral', 'seals', 'randsub', 'none', 'random']"), d)
-    corpus = pd.DataFrame(dict(uid=range(SPLIT), text="", labels=0)).assign(target_ind=[[246]] * SPLIT)
+    corpus = pd.DataFrame(dict(uid=range(FIRST_MAJORITY_ID), text="", labels=0))
+    corpus = corpus.assign(target_ind=[[246]] * FIRST_MAJORITY_ID)
     corpus.to_parquet(d/"train.parquet")
     return d
 
@@ -37,7 +46,7 @@ def export(tmp_path_factory):
 def test_missing_file_and_column(export, tmp_path, file):
     for f in FILES: (tmp_path/f).write_bytes((export/f).read_bytes())
     df = pd.read_csv(tmp_path/file, sep="\t") if file.endswith("tsv") else pd.read_parquet(tmp_path/file)
-    last = FILES[file][-1]
+    last = FILES[file]
     lacking = df.drop(columns=last)
     lacking.to_csv(tmp_path/file, sep="\t", index=False) if file.endswith("tsv") else lacking.to_parquet(tmp_path/file)
     with pytest.raises(ValueError, match=f"lacks the columns {last}"): authors_runs(tmp_path, {})

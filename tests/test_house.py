@@ -121,12 +121,13 @@ def test_readme_example_runs(tmp_path, monkeypatch):
 def test_the_answer_of_the_readme_is_the_computed_one():
     "What the first screen says of the replication follows from the saved results."
     from anchoral.study.answer import answer, first_table
-    from anchoral.study.verdicts import judge, load_second_rule, saved_frames
-    rule = load_second_rule()
-    judged = judge(rule, saved_frames(rule))
+    from anchoral.study.claims import load_claims, saved_frames
+    from anchoral.study.second_rule import apply_second_rule
+    claims = load_claims(2)
+    compared = apply_second_rule(claims, saved_frames(claims))
     readme = (ROOT/"README.md").read_text()
     first = readme[:readme.index("## Use it")]
-    assert " ".join(answer(judged)) in first and first_table(judged) in first
+    assert " ".join(answer(compared)) in first and first_table(compared) in first
 
 
 def test_the_face():

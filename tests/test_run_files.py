@@ -917,8 +917,25 @@ class Client:
         return Future(self.error)
 
 
-def test_workers_that_die_while_texts_are_encoded_are_one_line():
+def test_a_local_cluster_that_lost_its_workers_is_not_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    class Alone:
+        def scheduler_info(self):
+            return {"workers": {}}
+
+    def never(futures, timeout, return_when):
+        assert timeout == 10
+        raise TimeoutError
+
+    monkeypatch.setattr(distributed, "wait", never)
+    with pytest.raises(RuntimeError, match="none was started again"):
+        cluster_module._ended(Alone(), [Future(None)], is_local=True)
+
+
+def test_workers_that_die_while_texts_are_encoded_are_one_line(monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster_module, "_ended", lambda client, futures, is_local: futures)
     from types import SimpleNamespace
 
     from distributed.scheduler import KilledWorker
@@ -962,7 +979,8 @@ import logging, os, signal, sys
 from anchoral.study import cluster as cluster_module, profiles
 
 def warm(todo):
-    import os, signal
+    import os, signal, time
+    time.sleep(5) # Dask does not start a worker again that dies while it starts
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def test_a_worker_that_dies_loses_nothing(tmp_path, serial, deaths_allowed):
             os.kill(pids[worker], signal.SIGKILL)
             before = len(read_iterations(runs/cut))
             thread.join(90)
-        assert str(said[0]) == "2 cells ran, 0 were done before, 0 failed"
+        assert str(said[0]) == "2 grid cells ran, 0 were done before, 0 failed"
     finally:
         for p in processes: p.kill(); p.wait()
     for folder in serial.iterdir():

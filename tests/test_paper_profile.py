@@ -47,7 +47,7 @@ def test_runs_are_the_paper_s():
         assert all((c.budget, c.seconds, c.query_size, c.max_subpool, c.subpool_size, c.index, c.encoder)
                    == (5000, 6*3600, 25, 10_000, 10_000, "hnsw", "mpnet") for c in configs)
     n = len(CELLS)
-    assert cost(PROFILES["paper"]) == (f"{n} cells, {8*n} runs, up to {8*n*197:,} models trained, "
+    assert cost(PROFILES["paper"]) == (f"{n} grid cells, {8*n} runs, up to {8*n*197:,} models trained, "
                                        f"at most {8*n*6:,} hours of training, selection and testing")
 
 

@@ -137,7 +137,7 @@ class _Watch:
         self._shown = None
 
 # %% ../../nbs/annotator/session.ipynb #3ed02d20
-_OPEN_SESSIONS:dict[Path, "_Engine"] = {} # Sessions of this process, by folder
+_OPEN_SESSIONS:dict[Path, "Session"] = {} # Sessions of this process, by folder
 
 class _Engine:
     "The machinery under a session: its folder, its lock, and the thread that chooses batches."
@@ -179,20 +179,6 @@ class _Engine:
         "The id of the text to be answered now; None while the model chooses, or at the end."
         with self._lock:
             return self.book.first
-
-    def close(self) -> None:
-        "Stop, once the model has finished training; every answer is on disk already."
-        with self._lock:
-            self._closing = True # from here on no thread is started
-            last = self._thread
-        if last is not None and last is not threading.current_thread():
-            last.join()
-        with self._lock:
-            self._closed = True
-        self._disk.close()
-        if _OPEN_SESSIONS.get(self.folder) is self:
-            del _OPEN_SESSIONS[self.folder]
-        self._notify()
 
     def _write(self, **event):
         "Write an event and apply it; if it cannot be written, nothing changes."
@@ -274,12 +260,6 @@ class _Engine:
             self._mark()
             self._ask_ahead()
         self._notify()
-
-@atexit.register
-def _close_all():
-    "A thread that trains while Python exits would take the process down with it."
-    for session in list(_OPEN_SESSIONS.values()):
-        session.close()
 
 # %% ../../nbs/annotator/session.ipynb #f9d35af1
 def keys_of(classes:Sequence[str]) -> list[str]:
@@ -531,6 +511,20 @@ class Session(_Engine):
         self._ask_ahead()
         self._notify()
 
+    def close(self) -> None:
+        "Stop, once the model has finished training; every answer is on disk already."
+        with self._lock:
+            self._closing = True # from here on no thread is started
+            last = self._thread
+        if last is not None and last is not threading.current_thread():
+            last.join()
+        with self._lock:
+            self._closed = True
+        self._disk.close()
+        if _OPEN_SESSIONS.get(self.folder) is self:
+            del _OPEN_SESSIONS[self.folder]
+        self._notify()
+
     def _require_no_error(self):
         if self.error:
             raise RuntimeError("choosing the next batch failed, and every answer is safe: "
@@ -712,3 +706,10 @@ class Session(_Engine):
         window = whole_number(window, "window")
         most = whole_number(most, "most", 0)
         return _missing_note(self.book, self.task.classes) or hint_of(self.book, window, most)
+
+# %% ../../nbs/annotator/session.ipynb #94e414a0
+@atexit.register
+def _close_all():
+    "A thread that trains while Python exits would take the process down with it."
+    for session in list(_OPEN_SESSIONS.values()):
+        session.close()

@@ -6,7 +6,7 @@
 __all__ = ['Session']
 
 # %% ../../nbs/annotator/session.ipynb #3176e3f8
-import atexit, threading, time, unicodedata
+import atexit, logging, threading, time, unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,9 +24,11 @@ from .exchange import (
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, OpenFolder, pool_facts, require_same_pool, uninterrupted)
 from ..data import Task
-from ..files import log, lookup, require
+from ..files import lookup, require
 from ..index import as_ids, BM25
 from ..loop import ActiveLearner
+
+_log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/session.ipynb #407b11f6
 def _fresh(al):
@@ -206,7 +208,7 @@ class _Engine:
                 listener()
             except Exception as e: # a page that is gone; the change itself is safe
                 self.listeners.remove(listener)
-                log.warning("the session continues without a view that failed: %s: %s",
+                _log.warning("the session continues without a view that failed: %s: %s",
                             type(e).__name__, e)
 
     def _mark(self):

@@ -20,7 +20,7 @@ _FACE = { # name -> the module it lives in
     "simulate": "loop",
     "Session": "annotator.session",
     "annotate": "annotator.widget",
-    "load_results": "study.runs",
+    "load_results": "study.results",
 }
 __all__ = list(_FACE)
 

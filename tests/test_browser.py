@@ -3,6 +3,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ from chrome import page
 import anchoral
 from anchoral.annotator.log import Book, read_log
 from anchoral.annotator.session import keys_of
-from anchoral.study.cluster import free_port
 
 STATIC = Path(anchoral.__file__).with_name("static")
 VIEW = dict(seq=0, id=7, text="<b>not bold</b>", kind="model", iteration=2, place=[1, 4], classes=["other", "rare"],
@@ -181,11 +181,17 @@ annotate(session)
 TOKEN = secrets.token_hex(16)
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 @pytest.fixture
 def lab(tmp_path):
     """JupyterLab of its own: no settings, no folders and no browser of whoever runs the test,
     and a token, since everybody on this machine can reach it."""
-    port, home = free_port(0), tmp_path/"home"
+    port, home = free_port(), tmp_path/"home"
     own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
            "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")
     env = os.environ | {k: str(home/k) for k in own}

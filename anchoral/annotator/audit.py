@@ -160,6 +160,12 @@ def _totals(sample, lean, draws, rng):
             rest = rest + counts
     return called, rest
 
+def _expected(sample, size):
+    "Estimates of the number of rare texts called rare, and of those that are not."
+    rare = sample.assign(rare=sample.rare.astype(float))
+    count = size * rare.groupby("stratum").rare.mean()
+    return count.get(0, 0.), count.drop(0, errors="ignore").sum(skipna=False)
+
 def _recall(found, called, rest):
     "The share of the rare texts that has a label already or is called rare."
     return (found + called) / (found + called + rest)
@@ -179,30 +185,27 @@ def estimate(
     require(sample.rare.notna().any(), "no text of the audit has an answer yet")
     n_known, found = known
     size = sample.groupby("stratum")["size"].first()
-    share = sample.assign(rare=sample.rare.astype(float)).groupby("stratum").rare.mean()
     total = n_known + size.sum()
     n_called = size.get(0, 0)
+    called, rest = _expected(sample, size)
     rng = np.random.default_rng(seed)
     called_low, rest_low = _totals(sample, 0, draws, rng)
     called_high, rest_high = _totals(sample, 1, draws, rng)
-    called = (size * share).get(0, 0.)
-    rest = (size * share).drop(0, errors="ignore").sum(skipna=False)
     low = (1 - level)/2
     high = (1 + level)/2
-    precision = [np.nan] * 3
+    rows = {}
+    rows["prevalence"] = [(found + called + rest)/total,
+                          np.quantile((found + called_low + rest_low)/total, low),
+                          np.quantile((found + called_high + rest_high)/total, high)]
+    rows["precision"] = [np.nan] * 3
     if n_called:
-        precision = [called/n_called, np.quantile(called_low, low)/n_called,
-                     np.quantile(called_high, high)/n_called]
+        rows["precision"] = [called/n_called,
+                             np.quantile(called_low, low)/n_called,
+                             np.quantile(called_high, high)/n_called]
     with np.errstate(divide="ignore", invalid="ignore"): # no rare text at all: recall is 0/0
-        rows = dict(
-            prevalence=[(found + called + rest)/total,
-                        np.quantile((found + called_low + rest_low)/total, low),
-                        np.quantile((found + called_high + rest_high)/total, high)],
-            precision=precision,
-            recall=[_recall(found, called, rest),
-                    np.nanquantile(_recall(found, called_low, rest_high), low),
-                    np.nanquantile(_recall(found, called_high, rest_low), high)],
-        )
+        rows["recall"] = [_recall(found, called, rest),
+                          np.nanquantile(_recall(found, called_low, rest_high), low),
+                          np.nanquantile(_recall(found, called_high, rest_low), high)]
     return pd.DataFrame(rows, ["estimate", "low", "high"]).T
 
 # %% ../../nbs/annotator/audit.ipynb #c2e34502

@@ -6,7 +6,7 @@
 __all__ = ['Batch', 'Answer', 'Book', 'Log', 'replay', 'read_log']
 
 # %% ../../nbs/annotator/log.ipynb #99498b2a
-import os, shutil, signal, threading, zlib
+import logging, os, shutil, signal, threading, zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import Task
-from ..files import append_line, as_line, atomic, digest, log, lookup, read_event, require
+from ..files import append_line, as_line, atomic, digest, lookup, read_event, require
+
+_log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/log.ipynb #02dd30b7
 KINDS = ("model", "random", "example", "found", "file", "audit")
@@ -427,7 +429,7 @@ def read_log(
             "To resume with them, open the session by Session(..., repair=True), "
             "which keeps a copy of the damaged file")
     for note in disk.notes:
-        log.warning(note)
+        _log.warning(note)
     if disk.path.exists() and disk.path.stat().st_size > disk.ends[-1]:
         try:
             with FileLock(disk.path.with_name(".lock"), timeout=0):
@@ -587,7 +589,7 @@ class OpenFolder:
             self.log.notes.append(f"{path}: {wrong}; the session resumes with "
                                   f"{found.n} events")
         for note in self.log.notes:
-            log.warning(note)
+            _log.warning(note)
         self.log.keep(found.n)
         self._write_owner(self.folder/"session.json")
         return len(events)

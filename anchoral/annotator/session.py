@@ -6,7 +6,7 @@
 __all__ = ['Session']
 
 # %% ../../nbs/annotator/session.ipynb #3176e3f8
-import atexit, threading, time, unicodedata
+import atexit, logging, threading, time, unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,9 +24,11 @@ from .exchange import (
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, OpenFolder, pool_facts, require_same_pool, uninterrupted)
 from ..data import Task
-from ..files import log, lookup, require
+from ..files import lookup, require
 from ..index import as_ids, BM25
 from ..loop import ActiveLearner
+
+_log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/session.ipynb #407b11f6
 def _fresh(al):
@@ -137,7 +139,7 @@ class _Watch:
         self._shown = None
 
 # %% ../../nbs/annotator/session.ipynb #3ed02d20
-_OPEN_SESSIONS:dict[Path, "_Engine"] = {} # Sessions of this process, by folder
+_OPEN_SESSIONS:dict[Path, "Session"] = {} # Sessions of this process, by folder
 
 class _Engine:
     "The machinery under a session: its folder, its lock, and the thread that chooses batches."
@@ -180,20 +182,6 @@ class _Engine:
         with self._lock:
             return self.book.first
 
-    def close(self) -> None:
-        "Stop, once the model has finished training; every answer is on disk already."
-        with self._lock:
-            self._closing = True # from here on no thread is started
-            last = self._thread
-        if last is not None and last is not threading.current_thread():
-            last.join()
-        with self._lock:
-            self._closed = True
-        self._disk.close()
-        if _OPEN_SESSIONS.get(self.folder) is self:
-            del _OPEN_SESSIONS[self.folder]
-        self._notify()
-
     def _write(self, **event):
         "Write an event and apply it; if it cannot be written, nothing changes."
         with uninterrupted(), self._lock:
@@ -220,7 +208,7 @@ class _Engine:
                 listener()
             except Exception as e: # a page that is gone; the change itself is safe
                 self.listeners.remove(listener)
-                log.warning("the session continues without a view that failed: %s: %s",
+                _log.warning("the session continues without a view that failed: %s: %s",
                             type(e).__name__, e)
 
     def _mark(self):
@@ -274,12 +262,6 @@ class _Engine:
             self._mark()
             self._ask_ahead()
         self._notify()
-
-@atexit.register
-def _close_all():
-    "A thread that trains while Python exits would take the process down with it."
-    for session in list(_OPEN_SESSIONS.values()):
-        session.close()
 
 # %% ../../nbs/annotator/session.ipynb #f9d35af1
 def keys_of(classes:Sequence[str]) -> list[str]:
@@ -531,6 +513,20 @@ class Session(_Engine):
         self._ask_ahead()
         self._notify()
 
+    def close(self) -> None:
+        "Stop, once the model has finished training; every answer is on disk already."
+        with self._lock:
+            self._closing = True # from here on no thread is started
+            last = self._thread
+        if last is not None and last is not threading.current_thread():
+            last.join()
+        with self._lock:
+            self._closed = True
+        self._disk.close()
+        if _OPEN_SESSIONS.get(self.folder) is self:
+            del _OPEN_SESSIONS[self.folder]
+        self._notify()
+
     def _require_no_error(self):
         if self.error:
             raise RuntimeError("choosing the next batch failed, and every answer is safe: "
@@ -712,3 +708,10 @@ class Session(_Engine):
         window = whole_number(window, "window")
         most = whole_number(most, "most", 0)
         return _missing_note(self.book, self.task.classes) or hint_of(self.book, window, most)
+
+# %% ../../nbs/annotator/session.ipynb #94e414a0
+@atexit.register
+def _close_all():
+    "A thread that trains while Python exits would take the process down with it."
+    for session in list(_OPEN_SESSIONS.values()):
+        session.close()

@@ -6,7 +6,7 @@
 __all__ = ['Task', 'require_texts', 'read_table', 'label_names', 'from_frame', 'initial_set', 'share_unspaced', 'warn_unspaced']
 
 # %% ../nbs/00_data.ipynb #4a4fe44d
-import csv, io, re, tempfile, warnings
+import csv, io, re, warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field

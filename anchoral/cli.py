@@ -185,10 +185,10 @@ def _run(args):
 def _run_profile(name, runs, workers, cluster, missing):
     "Run what a profile still lacks. The exit code: 1 when a grid cell failed."
     from anchoral.study import cluster as dask, grid, profiles
-    from anchoral.study.runs import saved_runs
+    from anchoral.study.results import saved_runs
     profile = lookup(name, profiles.PROFILES, "profile")
     saved = saved_runs(name) if missing else set()
-    left = sum(map(len, grid.jobs(profile, runs, saved).values()))
+    left = sum(map(len, grid.jobs_left(profile, runs, saved).values()))
     print(f"{name}: {profile.about}. {profiles.cost(profile)}; "
           f"{left} runs still to do; run folders in {runs}")
     if cluster:
@@ -216,7 +216,7 @@ def _check_unreserved(name):
 
 def _check_free(name, replace, add):
     "`ValueError` for a name whose files would be lost."
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     endings = (".parquet", "-ids.parquet", ".json")
     files = [results_dir()/f"{name}{ending}" for ending in endings]
     taken = [path.name for path in files if path.exists()]
@@ -239,7 +239,7 @@ def _collect(args):
     """Gather finished runs into results/.
 
     Figures and tables read results/ only, so you may delete the run folders afterwards."""
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     require(not (args.add and args.replace), "--add keeps what is saved and --replace does not; "
                                              "leave out one")
     if args.profile:
@@ -260,10 +260,10 @@ def _collect_profile(name, runs, add, replace):
     "The results of a profile, and how many runs it should have."
     from anchoral.study import profiles
     from anchoral.study.config import run_id
-    from anchoral.study.runs import save_results
+    from anchoral.study.results import save_results
     profile = lookup(name, profiles.PROFILES, "profile")
     ids = set()
-    for configs in profiles.cells(profile).values():
+    for configs in profiles.grid_cells(profile).values():
         ids |= {run_id(config) for config in configs}
     command = f"anchoral run --profile {name}"
     df = save_results(name, Path(runs)/name, command, ids, add=add, replace=replace)
@@ -271,7 +271,7 @@ def _collect_profile(name, runs, add, replace):
 
 def _collect_all(name, runs, add, replace):
     "The results of all runs of a folder; 0, because no list says how many there should be."
-    from anchoral.study.runs import save_results
+    from anchoral.study.results import save_results
     _check_unreserved(name)
     _check_free(name, replace, add)
     return save_results(name, runs, "anchoral run", add=add, replace=replace), 0
@@ -293,18 +293,18 @@ def _last_commit():
 
 def _compare_present(profile, runs):
     "Compare the runs that are there. The table, and where they were found."
-    from anchoral.study import grid
+    from anchoral.study import verify
     folder = Path(runs)/profile
     require(folder.is_dir(), f"no folder {folder}; --runs is where "
                              f"`anchoral run --profile {profile}` made its run folders")
-    return grid.compare(profile, folder), f"found in {runs}"
+    return verify.compare(profile, folder), f"found in {runs}"
 
 def _compare_drawn(profile, n_cells, word, workers):
     "Make drawn grid cells again and compare them. The table, and what drew them."
     import tempfile
-    from anchoral.study import grid
+    from anchoral.study import verify
     with tempfile.TemporaryDirectory() as runs:
-        table = grid.verify(profile, runs, n_cells, word, workers=workers)
+        table = verify.verify(profile, runs, n_cells, word, workers=workers)
     return table, f"drawn by {word[:12]}"
 
 # %% ../nbs/cli.ipynb #af96abcf
@@ -312,7 +312,7 @@ def _saved_ids(profile):
     "The names of a profile's saved runs. `ValueError` where there are none to compare with."
     import pandas as pd
     from anchoral.study import profiles
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     lookup(profile, profiles.PROFILES, "profile")
     files = [results_dir()/f"{profile}{ending}" for ending in ("-ids.parquet", ".json")]
     missing = [path.name for path in files if not path.exists()]
@@ -349,8 +349,8 @@ def _verify(args):
 # %% ../nbs/cli.ipynb #847aca30
 def _say_agreement(profile, table, chosen, saved):
     "Say how many runs agree and what may explain the others. The exit code."
-    from anchoral.study import grid
-    other = grid.differs(profile, table.run)
+    from anchoral.study import verify
+    other = verify.differs(profile, table.run)
     wrong = int((table.agree < table.of).sum())
     machine = "processor, embeddings and packages are those of the saved runs"
     if other:
@@ -420,7 +420,7 @@ def _check_taken(choices, pages):
 
 def _check_in_results(choices, pages):
     "`ValueError` for a profile, task or strategy that the results do not have."
-    from anchoral.study.runs import load_results
+    from anchoral.study.results import load_results
     for page, parameters in pages.items():
         own = parameters.get("profile", "") if page in _PAGES else ""
         for profile in choices.get("profile", own).split():

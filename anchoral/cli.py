@@ -63,20 +63,20 @@ def _is_unsafe(character):
     "Whether a name must not hold this character: a control character, or half of a pair."
     return ord(character) < 32 or 0xD800 <= ord(character) < 0xE000
 
-def _check_word(name, word):
+def _require_word(name, word):
     "`ValueError` for an empty word, a line break or a broken character."
     require(word.strip(), f"{name} is empty; give it a value, or leave it out")
     unsafe = "".join(filter(_is_unsafe, word))
     require(not unsafe, f"{name} {ascii(word)} holds a character that names must not hold: "
                         f"{ascii(unsafe)}")
 
-def _check_arguments(args):
+def _require_usable(args):
     "`ValueError` for a word that no command can use, or a count below 1."
     for name, value in vars(args).items():
         if name in ("command", "function", "_given"):
             continue
         for word in _words_of(value):
-            _check_word(name, word)
+            _require_word(name, word)
         if isinstance(value, int) and not isinstance(value, bool):
             require(value >= 1, f"{name} must be at least 1, got {value}")
 
@@ -86,7 +86,7 @@ def _no_repeats(words, what):
         require(words.count(word) == 1, f"{what} {word!r} is given twice; keep one of them")
 
 # %% ../nbs/cli.ipynb #8e04acf4
-def _check_encoder(name):
+def _require_encoder(name):
     "`ValueError` unless it is one of our encoders, a model on the hub, a folder or `none`."
     from anchoral.embeddings import ENCODERS
     if "/" in name or Path(name).is_dir():
@@ -108,7 +108,7 @@ def _fetch(args):
     _no_repeats(args.task, "task")
     for name in args.task: # all names before the first download
         lookup(name, TASKS, "task")
-    _check_encoder(args.encoder)
+    _require_encoder(args.encoder)
     for name in args.task:
         task = load_task(name)
         print(f"{name}: {len(task.texts):,} instances in the pool, "
@@ -203,7 +203,7 @@ def _run_profile(name, runs, workers, cluster, missing):
     return 0
 
 # %% ../nbs/cli.ipynb #ec5f8f08
-def _check_unreserved(name):
+def _require_unreserved(name):
     "`ValueError` for a name that leads elsewhere or belongs to others."
     from anchoral.study.profiles import PROFILES
     plain = re.fullmatch(r"\w[\w.+=-]*", name) and not name.endswith("-ids")
@@ -214,7 +214,7 @@ def _check_unreserved(name):
     require(name != "authors", "'authors' is the name of the authors' own runs; "
                                "choose another --name")
 
-def _check_free(name, replace, add):
+def _require_free(name, replace, add):
     "`ValueError` for a name whose files would be lost."
     from anchoral.study.results import results_dir
     endings = (".parquet", "-ids.parquet", ".json")
@@ -272,8 +272,8 @@ def _collect_profile(name, runs, add, replace):
 def _collect_all(name, runs, add, replace):
     "The results of all runs of a folder; 0, because no list says how many there should be."
     from anchoral.study.results import save_results
-    _check_unreserved(name)
-    _check_free(name, replace, add)
+    _require_unreserved(name)
+    _require_free(name, replace, add)
     return save_results(name, runs, "anchoral run", add=add, replace=replace), 0
 
 # %% ../nbs/cli.ipynb #430d5368
@@ -411,14 +411,14 @@ def _page_parameters(path):
         parameters[statement.targets[0].id] = ast.literal_eval(statement.value)
     return parameters
 
-def _check_taken(choices, pages):
+def _require_taken(choices, pages):
     "`ValueError` for a choice that none of the pages takes."
     for name, value in choices.items():
         takes = [page for page, parameters in pages.items() if name in parameters]
         require(takes, f"--{name} {value!r}: {', '.join(pages)} cannot choose a {name}; "
                        f"leave --{name} out")
 
-def _check_in_results(choices, pages):
+def _require_in_results(choices, pages):
     "`ValueError` for a profile, task or strategy that the results do not have."
     from anchoral.study.results import load_results
     for page, parameters in pages.items():
@@ -461,8 +461,8 @@ def _render(args):
     pages = {page: _page_parameters(folder/f"{page}.ipynb") for page in args.pages}
     options = {name: getattr(args, name) for name in ("profile", "task", "strategy")}
     choices = {name: value for name, value in options.items() if value}
-    _check_taken(choices, pages)
-    _check_in_results(choices, pages)
+    _require_taken(choices, pages)
+    _require_in_results(choices, pages)
     errors = _draw_pages(folder, pages, choices, args.workers)
     for page, error in errors.items():
         print(f"{page}: {error or 'done'}")
@@ -724,7 +724,7 @@ def _discard_output():
 def _run_command(args):
     "Run a command and explain its errors. The exit code."
     try:
-        _check_arguments(args)
+        _require_usable(args)
         code = args.function(args) or 0
         sys.stdout.flush()
         return code

@@ -63,20 +63,20 @@ def _is_unsafe(character):
     "Whether a name must not hold this character: a control character, or half of a pair."
     return ord(character) < 32 or 0xD800 <= ord(character) < 0xE000
 
-def _check_word(name, word):
+def _require_word(name, word):
     "`ValueError` for an empty word, a line break or a broken character."
     require(word.strip(), f"{name} is empty; give it a value, or leave it out")
     unsafe = "".join(filter(_is_unsafe, word))
     require(not unsafe, f"{name} {ascii(word)} holds a character that names must not hold: "
                         f"{ascii(unsafe)}")
 
-def _check_arguments(args):
+def _require_usable(args):
     "`ValueError` for a word that no command can use, or a count below 1."
     for name, value in vars(args).items():
         if name in ("command", "function", "_given"):
             continue
         for word in _words_of(value):
-            _check_word(name, word)
+            _require_word(name, word)
         if isinstance(value, int) and not isinstance(value, bool):
             require(value >= 1, f"{name} must be at least 1, got {value}")
 
@@ -86,7 +86,7 @@ def _no_repeats(words, what):
         require(words.count(word) == 1, f"{what} {word!r} is given twice; keep one of them")
 
 # %% ../nbs/cli.ipynb #8e04acf4
-def _check_encoder(name):
+def _require_encoder(name):
     "`ValueError` unless it is one of our encoders, a model on the hub, a folder or `none`."
     from anchoral.embeddings import ENCODERS
     if "/" in name or Path(name).is_dir():
@@ -108,7 +108,7 @@ def _fetch(args):
     _no_repeats(args.task, "task")
     for name in args.task: # all names before the first download
         lookup(name, TASKS, "task")
-    _check_encoder(args.encoder)
+    _require_encoder(args.encoder)
     for name in args.task:
         task = load_task(name)
         print(f"{name}: {len(task.texts):,} instances in the pool, "
@@ -185,10 +185,10 @@ def _run(args):
 def _run_profile(name, runs, workers, cluster, missing):
     "Run what a profile still lacks. The exit code: 1 when a grid cell failed."
     from anchoral.study import cluster as dask, grid, profiles
-    from anchoral.study.runs import saved_runs
+    from anchoral.study.results import saved_runs
     profile = lookup(name, profiles.PROFILES, "profile")
     saved = saved_runs(name) if missing else set()
-    left = sum(map(len, grid.jobs(profile, runs, saved).values()))
+    left = sum(map(len, grid.jobs_left(profile, runs, saved).values()))
     print(f"{name}: {profile.about}. {profiles.cost(profile)}; "
           f"{left} runs still to do; run folders in {runs}")
     if cluster:
@@ -203,7 +203,7 @@ def _run_profile(name, runs, workers, cluster, missing):
     return 0
 
 # %% ../nbs/cli.ipynb #ec5f8f08
-def _check_unreserved(name):
+def _require_unreserved(name):
     "`ValueError` for a name that leads elsewhere or belongs to others."
     from anchoral.study.profiles import PROFILES
     plain = re.fullmatch(r"\w[\w.+=-]*", name) and not name.endswith("-ids")
@@ -214,9 +214,9 @@ def _check_unreserved(name):
     require(name != "authors", "'authors' is the name of the authors' own runs; "
                                "choose another --name")
 
-def _check_free(name, replace, add):
+def _require_free(name, replace, add):
     "`ValueError` for a name whose files would be lost."
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     endings = (".parquet", "-ids.parquet", ".json")
     files = [results_dir()/f"{name}{ending}" for ending in endings]
     taken = [path.name for path in files if path.exists()]
@@ -239,7 +239,7 @@ def _collect(args):
     """Gather finished runs into results/.
 
     Figures and tables read results/ only, so you may delete the run folders afterwards."""
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     require(not (args.add and args.replace), "--add keeps what is saved and --replace does not; "
                                              "leave out one")
     if args.profile:
@@ -260,10 +260,10 @@ def _collect_profile(name, runs, add, replace):
     "The results of a profile, and how many runs it should have."
     from anchoral.study import profiles
     from anchoral.study.config import run_id
-    from anchoral.study.runs import save_results
+    from anchoral.study.results import save_results
     profile = lookup(name, profiles.PROFILES, "profile")
     ids = set()
-    for configs in profiles.cells(profile).values():
+    for configs in profiles.grid_cells(profile).values():
         ids |= {run_id(config) for config in configs}
     command = f"anchoral run --profile {name}"
     df = save_results(name, Path(runs)/name, command, ids, add=add, replace=replace)
@@ -271,9 +271,9 @@ def _collect_profile(name, runs, add, replace):
 
 def _collect_all(name, runs, add, replace):
     "The results of all runs of a folder; 0, because no list says how many there should be."
-    from anchoral.study.runs import save_results
-    _check_unreserved(name)
-    _check_free(name, replace, add)
+    from anchoral.study.results import save_results
+    _require_unreserved(name)
+    _require_free(name, replace, add)
     return save_results(name, runs, "anchoral run", add=add, replace=replace), 0
 
 # %% ../nbs/cli.ipynb #430d5368
@@ -293,18 +293,18 @@ def _last_commit():
 
 def _compare_present(profile, runs):
     "Compare the runs that are there. The table, and where they were found."
-    from anchoral.study import grid
+    from anchoral.study import verify
     folder = Path(runs)/profile
     require(folder.is_dir(), f"no folder {folder}; --runs is where "
                              f"`anchoral run --profile {profile}` made its run folders")
-    return grid.compare(profile, folder), f"found in {runs}"
+    return verify.compare(profile, folder), f"found in {runs}"
 
 def _compare_drawn(profile, n_cells, word, workers):
     "Make drawn grid cells again and compare them. The table, and what drew them."
     import tempfile
-    from anchoral.study import grid
+    from anchoral.study import verify
     with tempfile.TemporaryDirectory() as runs:
-        table = grid.verify(profile, runs, n_cells, word, workers=workers)
+        table = verify.verify(profile, runs, n_cells, word, workers=workers)
     return table, f"drawn by {word[:12]}"
 
 # %% ../nbs/cli.ipynb #af96abcf
@@ -312,7 +312,7 @@ def _saved_ids(profile):
     "The names of a profile's saved runs. `ValueError` where there are none to compare with."
     import pandas as pd
     from anchoral.study import profiles
-    from anchoral.study.runs import results_dir
+    from anchoral.study.results import results_dir
     lookup(profile, profiles.PROFILES, "profile")
     files = [results_dir()/f"{profile}{ending}" for ending in ("-ids.parquet", ".json")]
     missing = [path.name for path in files if not path.exists()]
@@ -349,8 +349,8 @@ def _verify(args):
 # %% ../nbs/cli.ipynb #847aca30
 def _say_agreement(profile, table, chosen, saved):
     "Say how many runs agree and what may explain the others. The exit code."
-    from anchoral.study import grid
-    other = grid.differs(profile, table.run)
+    from anchoral.study import verify
+    other = verify.differs(profile, table.run)
     wrong = int((table.agree < table.of).sum())
     machine = "processor, embeddings and packages are those of the saved runs"
     if other:
@@ -411,16 +411,16 @@ def _page_parameters(path):
         parameters[statement.targets[0].id] = ast.literal_eval(statement.value)
     return parameters
 
-def _check_taken(choices, pages):
+def _require_taken(choices, pages):
     "`ValueError` for a choice that none of the pages takes."
     for name, value in choices.items():
         takes = [page for page, parameters in pages.items() if name in parameters]
         require(takes, f"--{name} {value!r}: {', '.join(pages)} cannot choose a {name}; "
                        f"leave --{name} out")
 
-def _check_in_results(choices, pages):
+def _require_in_results(choices, pages):
     "`ValueError` for a profile, task or strategy that the results do not have."
-    from anchoral.study.runs import load_results
+    from anchoral.study.results import load_results
     for page, parameters in pages.items():
         own = parameters.get("profile", "") if page in _PAGES else ""
         for profile in choices.get("profile", own).split():
@@ -461,8 +461,8 @@ def _render(args):
     pages = {page: _page_parameters(folder/f"{page}.ipynb") for page in args.pages}
     options = {name: getattr(args, name) for name in ("profile", "task", "strategy")}
     choices = {name: value for name, value in options.items() if value}
-    _check_taken(choices, pages)
-    _check_in_results(choices, pages)
+    _require_taken(choices, pages)
+    _require_in_results(choices, pages)
     errors = _draw_pages(folder, pages, choices, args.workers)
     for page, error in errors.items():
         print(f"{page}: {error or 'done'}")
@@ -724,7 +724,7 @@ def _discard_output():
 def _run_command(args):
     "Run a command and explain its errors. The exit code."
     try:
-        _check_arguments(args)
+        _require_usable(args)
         code = args.function(args) or 0
         sys.stdout.flush()
         return code

@@ -151,21 +151,21 @@ def test_to_compare_nothing_is_a_failure(tmp_path, capsys):
 
 
 def test_an_empty_table_is_a_failure_whoever_made_it(tmp_path, monkeypatch, capsys):
-    from anchoral.study import grid
+    from anchoral.study import verify
     (tmp_path/"quick").mkdir()
     empty = pd.DataFrame(columns=["cell", "run", "agree", "of", "differs_at"])
-    monkeypatch.setattr(grid, "compare", lambda *args: empty)
+    monkeypatch.setattr(verify, "compare", lambda *args: empty)
     code, out, err = said(capsys, "verify", "--runs", str(tmp_path))
     assert code == 1 and "nothing was compared" in err and out == ""
 
 
 def test_verify_says_what_it_did_not_compare(tmp_path, monkeypatch, capsys):
-    from anchoral.study import grid
+    from anchoral.study import verify
     (tmp_path/"quick").mkdir()
     saved = pd.read_parquet(ROOT/"results/quick-ids.parquet").run.unique()
     one = pd.DataFrame([dict(cell="c", run=str(saved[0]), agree=3, of=3, differs_at=-2)])
-    monkeypatch.setattr(grid, "compare", lambda *args: one)
-    monkeypatch.setattr(grid, "differs", lambda *args: [])
+    monkeypatch.setattr(verify, "compare", lambda *args: one)
+    monkeypatch.setattr(verify, "differs", lambda *args: [])
     code, out, err = said(capsys, "verify", "--runs", str(tmp_path))
     assert code == 0 and "1 of 1 runs" in out and f"Not compared: {len(saved) - 1} of the {len(saved)}" in out
 

@@ -9,12 +9,15 @@ __all__ = ['play', 'figure1_data', 'figure1', 'figure1_html']
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from ..annotator.widget import STATIC
+import anchoral
 from ..study.figures import METHODS
 from .plane import draw_world, frames, Plane, World
+
+_SCRIPT = Path(anchoral.__file__).with_name("static")/"figure1.js"
 
 # %% ../../nbs/teach/figure1.ipynb #bcbb1c8d
 _GRID = 60 # Points on each side of the grid
@@ -102,7 +105,7 @@ def _widget():
     import anywidget, traitlets
     class Figure1(anywidget.AnyWidget):
         "Figure 1 with a slider."
-        _esm = STATIC/"figure1.js"
+        _esm = _SCRIPT
         data = traitlets.Dict().tag(sync=True)
     return Figure1
 
@@ -123,7 +126,7 @@ def figure1_html(
     data:dict|None=None, # From `play`; None: the paper's figure, as run here
 ) -> str:
     "The interactive figure as a piece of HTML that needs nothing else."
-    script = (STATIC/"figure1.js").read_text(encoding="utf-8")
+    script = _SCRIPT.read_text(encoding="utf-8")
     text = json.dumps(data or figure1_data(), separators=(",", ":"))
     safe = text.replace("</", "<\\/")
     return (f'<div id="figure1"></div>\n<script type="module">\n{script}\n'

@@ -11,7 +11,7 @@ import copy, inspect, re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import log, sqrt
+from math import log
 from pathlib import Path
 
 import numpy as np

@@ -6,7 +6,7 @@
 __all__ = ['ANCHORS', 'State', 'spread_out', 'kmeans_plusplus', 'row_entropy']
 
 # %% ../nbs/03_anchors.ipynb #bf3b6d47
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,14 +18,14 @@ from .index import Index
 @dataclass
 class State:
     "What is known at an iteration."
-    index:Index                           # The pool, searchable
-    labels:np.ndarray                     # (n,) int64, −1 where unlabelled
-    excluded:np.ndarray                   # (n,) bool, labelled or skipped
-    history:list[np.ndarray]              # Ids, one array per `tell`, the initial set first
-    minority:tuple[int, ...] = ()         # The rare classes
-    n_classes:int = 2                     # $C$
-    outputs:Callable[..., Any]|None = None         # ids -> `Outputs` of the current model
-    memo:dict[Any, Any] = field(default_factory=dict) # What a filter need not compute again
+    index:Index                   # The pool, searchable
+    labels:np.ndarray             # (n,) int64, −1 where unlabelled
+    excluded:np.ndarray           # (n,) bool, labelled or skipped
+    history:list[np.ndarray]      # Ids, one array per `tell`, the initial set first
+    minority:tuple[int, ...] = () # The rare classes
+    n_classes:int = 2             # $C$
+    outputs:Callable[[np.ndarray], Any]|None = None # ids -> `Outputs` of the current model
+    memo:dict[Any, Any] = field(default_factory=dict) # Results kept from earlier iterations
 
     def labelled(self,
         c:int, # A class

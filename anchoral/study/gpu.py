@@ -153,6 +153,9 @@ def _run_until(end, waiting, workers, say, meanwhile):
             if error:
                 failed[name] = error
             say(progress_line(number, len(waiting), name, error, start))
+        else: # all runs have ended: the processes may end by themselves
+            pool.close()
+            pool.join()
     return failed
 
 # %% ../../nbs/study/gpu.ipynb #1a0a571d

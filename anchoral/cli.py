@@ -588,6 +588,7 @@ def _task_lines():
 _ENCODER_LINES = {
     "minilm": "all-MiniLM-L6-v2, 384 numbers a text",
     "mpnet": "all-mpnet-base-v2, the paper's",
+    "minilm-float16": "all-MiniLM-L6-v2, rounded to two bytes a weight",
     "lsa": "words counted and compressed; needs no torch",
 }
 

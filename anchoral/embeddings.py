@@ -564,6 +564,28 @@ _PINNED = { # name -> the weights that it means
         package=_packaged_bert_tiny_splade),
 }
 
+# %% ../nbs/01_embeddings.ipynb #halfmin2
+def _rounded_minilm(home):
+    "MiniLM's folder with its weights rounded to float16; made once, from those in float32."
+    if home.exists():
+        return home
+    from safetensors.numpy import load_file, save_file
+    not_needed = shutil.ignore_patterns("*.md", ".git*", "data_config.json")
+    with atomic(home) as folder:
+        shutil.copytree(model_folder("minilm"), folder, ignore=not_needed)
+        weights = load_file(folder/"model.safetensors")
+        for name, values in weights.items():
+            if values.dtype == np.float32:
+                weights[name] = values.astype(np.float16)
+        save_file(weights, folder/"model.safetensors", {"format": "pt"})
+    return home
+
+_PINNED["minilm-float16"] = _Weights(
+    hub=None,
+    revision=None,
+    sha256="553c9ff2a4d968014fb1c66fdb6f2c9dc19b3ac2360ba58a51c69e177e55d765",
+    package=_rounded_minilm)
+
 # %% ../nbs/01_embeddings.ipynb #d227bc1e
 def _hub_folder(model, revision=None):
     """The folder of "owner/name" from the Hugging Face hub or its local cache, at the newest
@@ -599,7 +621,7 @@ def _require_weights(folder, want):
 
 # %% ../nbs/01_embeddings.ipynb #208e4665
 def model_folder(
-    name:str, # "minilm", "mpnet" or "bert-tiny-splade"
+    name:str, # "minilm", "minilm-float16", "mpnet" or "bert-tiny-splade"
 ) -> Path:
     """A local folder with the model's configuration, tokeniser and checked `model.safetensors`.
     `OSError` when there is none."""
@@ -718,8 +740,12 @@ def _make_minilm(max_tokens, fit_on):
 def _make_mpnet(max_tokens, fit_on):
     return _sentence_encoder("mpnet", max_tokens)
 
+def _make_rounded_minilm(max_tokens, fit_on):
+    return _sentence_encoder("minilm-float16", max_tokens)
+
 ENCODERS["minilm"] = _make_minilm
 ENCODERS["mpnet"] = _make_mpnet
+ENCODERS["minilm-float16"] = _make_rounded_minilm
 
 # %% ../nbs/01_embeddings.ipynb #78342cec
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ MODELS = {  # name: (hub id, revision, learning rate)
     "gpt2": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", 4e-5),
     "t5": ("google-t5/t5-base", "a9723ea7f1b39c1eae772870f3b547bf6ef7e6c1", 4e-5),
     "minilm": (None, None, 4e-5),
+    "minilm-float16": (None, None, 4e-5), # MiniLM, rounded: see `01_embeddings`
     "mpnet": (None, None, 4e-5),
     "bert-tiny-splade": (None, None, 2e-4), # BERT-tiny's shape, a derivative: see `01_embeddings`
 }

@@ -258,6 +258,16 @@ PROFILES["wordnet-ablation"] = Profile(
                                    max_subpool=1_000)])),
     seeds=independent_seeds(8), by_draw=True)
 
+# %% ../../nbs/study/profiles.ipynb #gpuprof2
+PROFILES["gpu"] = Profile(
+    about="All six layers of MiniLM at 128 tokens, on a GPU: 400 annotations, "
+          "8 independent draws",
+    base=dict(task="news-metals", strategy="entropy", budget=400, learner="finetune",
+              model="minilm-float16", model_tokens=128, amp=True,
+              encoder="minilm-float16", index="exact"),
+    settings=settings("anchoral", "seals", "randsub", "none"),
+    seeds=independent_seeds(8, first=300), by_draw=True)
+
 # %% ../../nbs/study/profiles.ipynb #ccf0f784
 _WITH_NO_OP = "anchoral none randsub seals"
 _WITHOUT_NO_OP = "anchoral randsub seals"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['run_frame', 'collect', 'collect_ids', 'results_dir', 'results_files', 'read_digests', 'note_digests', 'require_whole',
-           'read_parquet', 'published', 'cpu', 'vectors_of', 'provenance', 'require_free_name', 'writing_results',
-           'session_of', 'save_results', 'load_results', 'load_ids', 'load_about', 'saved_runs']
+           'read_parquet', 'published', 'cpu', 'vectors_of', 'keep_machine', 'provenance', 'require_free_name',
+           'writing_results', 'session_of', 'save_results', 'load_results', 'load_ids', 'load_about', 'saved_runs']
 
 # %% ../../nbs/study/results.ipynb #deff104b
 import hashlib
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,22 +245,47 @@ def _installed(package):
     except PackageNotFoundError:
         return None
 
+_MACHINE = "machine.json" # beside run folders that another machine made
+
+def _machine_facts(configs):
+    "What may decide a tie: Python, packages, machine, processor and embeddings, as they are here."
+    return dict(
+        python=platform.python_version(),
+        packages={package: _installed(package) for package in _PACKAGES},
+        machine=f"{platform.system()} {platform.machine()}",
+        cpu=cpu(),
+        vectors=vectors_of(configs),
+    )
+
+def keep_machine(
+    runs,          # Folder of the run folders that this machine makes
+    configs:dict,  # Run -> the fields of its configuration
+    **more:Any,    # What else the note should hold
+) -> None:
+    "Write down this machine beside its runs, so that another machine can save them."
+    path = Path(runs)/_MACHINE
+    text = json.dumps(_machine_facts(configs) | more, indent=1)
+    with atomic(path) as tmp:
+        tmp.write_text(text + "\n")
+
+def _kept_machine(runs):
+    "What `keep_machine` wrote, or None where the runs were made here."
+    path = Path(runs)/_MACHINE
+    return json.loads(path.read_bytes()) if path.exists() else None
+
 def provenance(
     profile:str,
-    command:str,        # What made the runs
-    configs:dict,       # Run -> the fields of its configuration
-    partial:bool=False, # Whether runs of the profile are missing
+    command:str,             # What made the runs
+    configs:dict,            # Run -> the fields of its configuration
+    partial:bool=False,      # Whether runs of the profile are missing
+    machine:dict|None=None,  # The machine that made them; default: this one
 ) -> dict:
     """What is saved beside a frame: command, package versions, machine, embeddings, every
     configuration."""
     return dict(
         profile=profile,
         command=command,
-        python=platform.python_version(),
-        packages={package: _installed(package) for package in _PACKAGES},
-        machine=f"{platform.system()} {platform.machine()}",
-        cpu=cpu(),
-        vectors=vectors_of(configs),
+        **(machine or _machine_facts(configs)),
         threads=sorted({c["threads"] for c in configs.values()}),
         partial=partial,
         configs=configs,
@@ -383,7 +409,7 @@ def save_results(
     made = set(df.run)
     configs = {run: read_config(Path(runs)/run) for run in sorted(made)}
     asked = collect_ids(runs, made)
-    about = provenance(profile, command, configs)
+    about = provenance(profile, command, configs, False, _kept_machine(runs))
     with writing_results(folder):
         is_saved = (folder/f"{profile}.parquet").exists()
         if is_saved and add:

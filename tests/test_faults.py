@@ -9,8 +9,6 @@ from anchoral import cli
 from anchoral.data import Task
 from anchoral.filters import make_filter
 from anchoral.index import ExactIndex, make_index
-from anchoral.loop import ActiveLearner
-from anchoral.strategies import make_strategy
 from anchoral.study.config import make_config
 from anchoral.study.results import load_results
 from anchoral.study.runs import run
@@ -54,12 +52,6 @@ def test_pool_smaller_than_query(tmp_path, monkeypatch):
     config_module.shared_task.cache_clear()
     with pytest.raises(ValueError, match="fewer than the initial set and one query"):
         run(make_config(task="small", encoder="lsa", budget=110), tmp_path)
-
-
-def test_loop_needs_the_whole_pool():
-    vectors = clustered(50)[0]
-    with pytest.raises(ValueError, match="the learner reads 40 instances but the index holds 50"):
-        ActiveLearner(ExactIndex(vectors), vectors[:40], None, make_filter("none"), make_strategy("random"), 2)
 
 
 def test_damaged_or_foreign_run_folder(tmp_path):
@@ -112,17 +104,6 @@ def test_one_value_one_name():
 def test_unknown_group_comes_before_long_work(tmp_path):
     with pytest.raises(ValueError, match="unknown sub-cluster 'coffe'; did you mean 'coffee'?"):
         run(make_config(task="reuters-agri", initial_group="coffe"), tmp_path)
-
-
-def test_filters_that_return_the_labelled_are_refused():
-    from anchoral.filters import Subpool
-    vectors = clustered(50)[0]
-    class Fixed:
-        def fit(self, *a): return self
-    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), lambda s, r: Subpool(np.arange(50)),
-                       make_strategy("random"), 2)
-    al.tell([0, 1], [0, 1])
-    with pytest.raises(ValueError, match="must leave out `state.excluded`"): al.ask()
 
 
 def test_someone_elses_filter():
@@ -209,23 +190,3 @@ def test_initial_set_without_a_class():
     task = Task("mine", texts, labels, ("often", "once", "rare"), (2,), texts[:3], labels[:3])
     config = make_config(n_initial=20, budget=400)
     with pytest.raises(ValueError, match=r"nothing of \['once'\].*raise n_initial"): draw_initial(config, task)
-
-
-def test_ids_are_a_row():
-    vectors, _ = clustered(50, 8)
-    al = ActiveLearner(ExactIndex(vectors), vectors, None, None, None, 2, (1,))
-    for f in (lambda: al.tell([[1, 2]], [[0, 1]]), lambda: al.skip([[1, 2]]), lambda: al.restore([[1, 2]]),
-              lambda: ExactIndex(vectors).neighbours([[1, 2]], 3)):
-        with pytest.raises(ValueError, match=r"in a row, got shape \(1, 2\)"): f()
-    assert not al.state.excluded.any()
-
-
-def test_strategy_that_gives_positions():
-    vectors, which = clustered(200, 8)
-    class Fixed:
-        def fit(self, *args): return self
-        def outputs(self, x, ids): raise AssertionError("not needed")
-    al = ActiveLearner(ExactIndex(vectors), vectors, Fixed(), make_filter("anchoral", n_anchors=2, n_neighbours=5),
-                       lambda outputs, b, rng: np.setdiff1d(np.arange(200), outputs.ids)[-b:], 2, (1,))
-    al.tell(np.arange(10), np.arange(10) % 2)
-    with pytest.raises(ValueError, match="not in the subpool"): al.ask(3)

@@ -1,4 +1,5 @@
 """What a newcomer meets: metadata in step, quick imports, the README's commands, the command line's help."""
+import ast
 import re
 import subprocess
 import sys
@@ -135,3 +136,10 @@ def test_the_face():
     assert set(anchoral.__all__) <= set(dir(anchoral)) and len(anchoral.__all__) <= 12
     assert all(callable(getattr(anchoral, name)) for name in anchoral.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Taks'"): anchoral.Taks  # noqa: B018
+
+
+def test_an_editor_knows_the_face():
+    "What a type checker reads is what `__getattr__` loads."
+    tree = ast.parse(Path(anchoral.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    assert {alias.name for line in block.body for alias in line.names} == set(anchoral.__all__)

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoral.finetune import LEARNERS, MODELS, FineTune, Tokens, f1_per_class, load_learner, schedule, tokenize
-from anchoral.head import Head, check_labels, fit_logistic, softmax
+from anchoral import finetune
+from anchoral import head as head_module
+from anchoral.finetune import CHECKPOINTS, LEARNERS, FineTune, Tokens, f1_per_class, load_learner, schedule
+from anchoral.head import Head, check_labels, softmax
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny  # noqa: E402
@@ -495,8 +497,8 @@ def test_finetune_parameters(wrong):
 @needs_torch
 def test_table_1():
     """The six models of Table 1, each at a fixed revision with App. A.2's learning rate."""
-    assert {"bert-base", "bert-tiny", "albert", "deberta", "gpt2", "t5"} <= set(MODELS)
-    for name, (_, _, lr) in MODELS.items():
+    assert {"bert-base", "bert-tiny", "albert", "deberta", "gpt2", "t5"} <= set(CHECKPOINTS)
+    for name, (_, _, lr) in CHECKPOINTS.items():
         assert FineTune(2, model=name).lr == lr == (2e-4 if name.startswith("bert-tiny") else 4e-5)
 
 
@@ -533,7 +535,7 @@ def test_amp(models):
 def test_tokenize_room():
     class Stub:
         def num_special_tokens_to_add(self): return 2
-    with pytest.raises(ValueError, match="max_tokens=2"): tokenize(["gold"], Stub(), 2)
+    with pytest.raises(ValueError, match="max_tokens=2"): finetune._tokenize(["gold"], Stub(), 2)
 
 
 def test_logistic_needs_no_help():
@@ -542,4 +544,4 @@ def test_logistic_needs_no_help():
     x, y = toy(300, 40, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for C in (.01, 1, 100, 1e4): fit_logistic(x / np.linalg.norm(x, axis=1, keepdims=True), y, 4, C)
+        for C in (.01, 1, 100, 1e4): head_module._fit_logistic(x / np.linalg.norm(x, axis=1, keepdims=True), y, 4, C)

@@ -71,9 +71,10 @@ def hub(tmp_path_factory):
 def test_one_iteration(model, hub, tmp_path, monkeypatch):
     pytest.importorskip("torch")
     tiny = pytest.importorskip("tiny")
-    from anchoral.finetune import MODELS
+    from anchoral.finetune import CHECKPOINTS
     kind = model.removesuffix("-base").removesuffix("-tiny")
-    monkeypatch.setitem(MODELS, model, (str(tiny.build(kind, tmp_path/"model")), None, MODELS[model][2]))
+    there = str(tiny.build(kind, tmp_path/"model"))
+    monkeypatch.setitem(CHECKPOINTS, model, (there, None, CHECKPOINTS[model][2]))
     for name in ("amazon-agri", "agnews-bus"):
         monkeypatch.setitem(TASKS, name, partial(TASKS[name], source=str(hub/name)))
     shared_task.cache_clear()

@@ -1,4 +1,4 @@
-"The parts of the loop: what they refuse, at once and by name, and what stays exact when numbers get hard."
+"Filters, strategies and learners: what they refuse, at once and by name, and what stays exact when numbers get hard."
 import ast
 import importlib.util
 import inspect
@@ -15,17 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from worlds import started, world
 
 from anchoral import finetune, strategies
 from anchoral import head as head_module
 from anchoral.anchors import ANCHORS, _sq_dists, kmeans_plusplus
-from anchoral.contracts import clustered
 from anchoral.files import sha256
-from anchoral.filters import FILTERS, Subpool, filter_params, make_filter
+from anchoral.filters import FILTERS, filter_params, make_filter
 from anchoral.finetune import FineTune, load_learner
 from anchoral.head import Head, softmax
-from anchoral.index import ExactIndex
-from anchoral.loop import ActiveLearner, simulate
 from anchoral.strategies import (
     STRATEGIES,
     Outputs,
@@ -107,13 +105,13 @@ def fitted(learner):
 @needs_torch
 @pytest.mark.parametrize("there", [True, False])
 def test_mixed_precision_is_bfloat16_only_where_the_device_has_it(bert, monkeypatch, caplog, there):
-    finetune.precision.cache_clear()
-    monkeypatch.setattr(finetune, "has_bfloat16", lambda device: there)
+    finetune._precision.cache_clear()
+    monkeypatch.setattr(finetune, "_has_bfloat16", lambda device: there)
     with caplog.at_level("WARNING"):
         mixed = quick(bert, amp=True)
         quick(bert, amp=True)
     probs = fitted(mixed)
-    finetune.precision.cache_clear()
+    finetune._precision.cache_clear()
     said = [r.getMessage() for r in caplog.records]
     assert np.isfinite(probs).all()
     assert np.array_equal(probs, fitted(quick(bert))) == (not there)
@@ -125,8 +123,8 @@ def test_mixed_precision_is_bfloat16_only_where_the_device_has_it(bert, monkeypa
 @pytest.mark.parametrize("flags, has", [({"avx2", "fma"}, False), ({"avx2", "avx512f", "avx512_bf16"}, True),
                                         ({"amx_bf16", "amx_tile"}, True), ({"asimd", "bf16"}, True), (set(), False)])
 def test_a_processor_has_bfloat16_by_its_flags(monkeypatch, flags, has):
-    monkeypatch.setattr(finetune, "processor_flags", lambda: flags)
-    assert finetune.has_bfloat16("cpu") is has
+    monkeypatch.setattr(finetune, "_processor_flags", lambda: flags)
+    assert finetune._has_bfloat16("cpu") is has
 
 
 @needs_torch
@@ -167,8 +165,8 @@ def test_code_of_a_checkpoint_neither_runs_nor_is_asked_for(hostile, monkeypatch
         facts = dict(learner="finetune", params=params, seen=[True]*3, log={}, files=files)
         (folder / "learner.json").write_text(json.dumps(facts))
     calls = {"prepare": lambda: learner.prepare(TEXTS), "initialise": lambda: learner.initialise(0),
-             "load_network": lambda: finetune.load_network(str(folder), 3, 0),
-             "load_tokenizer": lambda: finetune.load_tokenizer(str(folder)),
+             "load_network": lambda: finetune._load_network(str(folder), 3, 0),
+             "load_tokenizer": lambda: finetune._load_tokenizer(str(folder)),
              "load": lambda: FineTune.load(folder, device="cpu")}
     try: calls[use]()
     except OSError as e: assert str(folder) in str(e) and "\n" not in str(e)
@@ -185,7 +183,7 @@ def test_every_load_in_every_module_says_that_no_foreign_code_runs():
             loads += 1
             stated = ast.unparse(call)
             assert "trust_remote_code=False" in stated or "**options" in stated, stated
-    assert loads >= 3 and finetune.load_options(str(package))["trust_remote_code"] is False
+    assert loads >= 3 and finetune._load_options(str(package))["trust_remote_code"] is False
 
 
 @needs_torch
@@ -214,32 +212,11 @@ def test_a_model_in_the_hub_s_cache_is_used_without_the_hub(monkeypatch, tmp_pat
     (at / "refs" / "main").write_text("1234")
     (at / "snapshots" / "1234" / "config.json").write_text("{}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(finetune, "hub_answers", lambda: False)
-    assert finetune.load_options("a/b") == dict(revision="main", trust_remote_code=False, local_files_only=True)
+    monkeypatch.setattr(finetune, "_hub_answers", lambda: False)
+    assert finetune._load_options("a/b") == dict(revision="main", trust_remote_code=False, local_files_only=True)
 
 
 # ---------------------------------------------------------------- parts that cannot work are refused when put together
-
-def learner_of(n_classes=2, **more):
-    return Head(n_classes, minority=(1,), **more)
-
-
-def world(n=200, filter="anchoral", strategy="entropy", n_classes=2, minority=(1,), learner=None, x=None, **more):
-    "An `ActiveLearner` over clusters, and the true labels."
-    vectors, which = clustered(n)
-    filter = make_filter(filter) if isinstance(filter, str) else filter
-    strategy = make_strategy(strategy, (1,)) if isinstance(strategy, str) else strategy
-    al = ActiveLearner(ExactIndex(vectors), vectors if x is None else x(vectors), learner or learner_of(n_classes),
-                       filter, strategy, n_classes, minority, **more)
-    return al, which % n_classes
-
-
-def started(**parts):
-    "The same, with an initial set."
-    al, truth = world(**parts)
-    al.tell(np.arange(20), truth[:20])
-    return al, truth
-
 
 IMPOSSIBLE = {int: [0, -1, 2.5, "5", None, True, [5], float("nan")], str: ["no-such", 5, None, ["uniform"]]}
 CASES = []
@@ -287,40 +264,6 @@ def test_a_strategy_of_your_own_that_needs_more_is_refused_when_it_is_made(monke
     with pytest.raises(ValueError, match="needs a value for temperature"): make_strategy("own")
 
 
-class NoVectors:
-    "An index that answers, and keeps its vectors to itself."
-    def __init__(self, vectors): self._index = ExactIndex(vectors)
-    def __len__(self): return len(self._index)
-    def neighbours(self, *args): return self._index.neighbours(*args)
-
-
-def test_anchors_by_kmeans_are_refused_where_the_index_has_no_vectors():
-    vectors, _ = clustered(60)
-    for name in ("anchoral", "no-anchoring"):
-        with pytest.raises(ValueError, match="NoVectors has no vectors"):
-            ActiveLearner(NoVectors(vectors), vectors, learner_of(), make_filter(name), make_strategy("entropy"), 2)
-        apart = make_filter(name, gamma_maj="uniform", gamma_min="all")
-        al = ActiveLearner(NoVectors(vectors), vectors, learner_of(), apart, make_strategy("entropy"), 2)
-        al.tell(np.arange(6), np.arange(6) % 2)
-        assert len(al.ask(3)) == 3
-
-
-@pytest.mark.parametrize("wrong, says", [
-    (dict(n_classes=1, learner=Head(2)), "n_classes=1"),
-    (dict(minority=(2,)), "minority=.*2 is not a class"),
-    (dict(learner=Head(3)), "made for 3 classes"),
-    (dict(learner=object()), "no fit"),
-    (dict(filter=5), "cannot be called"),
-    (dict(strategy=["entropy"]), "cannot be called"),
-    (dict(x=lambda v: v.tolist()), "x is a list"),
-    (dict(x=pd.DataFrame), "x is a DataFrame"),
-    (dict(x=lambda v: scipy.sparse.csr_array(v)), "x is a csr_array"),
-    (dict(x=lambda v: v[:40]), "reads 40 instances")])
-def test_parts_that_do_not_fit_the_task_are_refused_when_put_together(wrong, says):
-    with pytest.raises(ValueError, match=says) as caught: world(**wrong)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("returns", [lambda ids: ids[:1].repeat(2), lambda ids: ids + 1000, lambda ids: ids - 1000])
 def test_an_anchor_selection_that_returns_other_ids_is_refused_by_name(monkeypatch, returns):
     monkeypatch.setitem(ANCHORS, "own", lambda ids, k, state, rng: returns(ids))
@@ -335,130 +278,7 @@ def test_neighbours_beyond_the_pool_cost_nothing(name):
     assert beyond.ask(9).tolist() == whole.ask(9).tolist()
 
 
-# ---------------------------------------------------------------- what parts of your own return
-
-def free(state): return np.flatnonzero(~state.excluded)
-
-
-def none_of(s): return np.full(len(free(s)), np.nan, np.float32)
-
-
-BAD_FILTERS = {
-    "no-subpool": lambda s, rng: free(s),
-    "minus-one": lambda s, rng: Subpool(np.r_[-1, free(s)]),
-    "repeated": lambda s, rng: Subpool(np.r_[free(s), free(s)[:1]]),
-    "labelled": lambda s, rng: Subpool(np.arange(9)),
-    "too-large": lambda s, rng: Subpool(np.r_[free(s), 10**6]),
-    "reals": lambda s, rng: Subpool(free(s) + .5),
-    "mask": lambda s, rng: Subpool(~s.excluded),
-    "a-list": lambda s, rng: Subpool(free(s).tolist()),
-    "nan-score": lambda s, rng: Subpool(free(s), none_of(s)),
-    "few-scores": lambda s, rng: Subpool(free(s), np.ones(2, np.float32)),
-    "no-anchor": lambda s, rng: Subpool(free(s), None, np.array([0]), np.full(len(free(s)), 1)),
-    "fails": lambda s, rng: 1 / 0,
-}
-BAD_STRATEGIES = {
-    "minus-one": lambda o, b, rng: np.r_[-1, o.ids[:b-1]],
-    "repeated": lambda o, b, rng: o.ids[:1].repeat(b),
-    "too-many": lambda o, b, rng: o.ids[:b+1],
-    "too-few": lambda o, b, rng: o.ids[:b-1],
-    "none": lambda o, b, rng: o.ids[:0],
-    "reals": lambda o, b, rng: o.ids[:b] + .5,
-    "nan": lambda o, b, rng: np.full(b, np.nan),
-    "positions": lambda o, b, rng: np.arange(b),
-    "a-list": lambda o, b, rng: o.ids[:b].tolist(),
-    "mask": lambda o, b, rng: np.ones(b, bool),
-    "nothing": lambda o, b, rng: None,
-    "table": lambda o, b, rng: o.ids[:b][None],
-}
-
-
-def kept(al):
-    "All that an `ActiveLearner` must still know after a failure."
-    s = al.state
-    return (s.labels.tolist(), s.excluded.tolist(), [h.tolist() for h in s.history], al.batch, list(al.answers),
-            al.subpool, al.scored, al.turn)
-
-
-@pytest.mark.parametrize("part, name", [*(("filter", n) for n in BAD_FILTERS),
-                                        *(("strategy", n) for n in BAD_STRATEGIES)])
-def test_a_part_that_returns_what_it_must_not_is_refused_by_name_and_nothing_changes(part, name):
-    broken = {"filter": BAD_FILTERS, "strategy": BAD_STRATEGIES}[part][name]
-    def mine(*args): return broken(*args)
-    al, truth = started(**({"strategy": "random"} | {part: mine}))
-    good = getattr(started(strategy="random")[0], part)
-    setattr(al, part, good)
-    al.tell(ids := al.ask(5), truth[ids])
-    before = kept(al)
-    setattr(al, part, mine)
-    error, says = (ZeroDivisionError, "division") if name == "fails" else (ValueError, f"{part} mine")
-    for _ in range(2):
-        with pytest.raises(error, match=says): al.ask(5)
-        assert kept(al) == before
-    setattr(al, part, good)
-    assert len(al.ask(5)) == 5
-
-
-@pytest.mark.parametrize("spoil", [lambda p: p * np.nan, lambda p: p / 0, lambda p: p[:, :1], lambda p: p[1:]])
-@pytest.mark.filterwarnings("ignore:divide by zero")
-def test_probabilities_that_are_no_numbers_are_refused_by_the_learner_s_name(spoil):
-    class Broken(Head):
-        def outputs(self, x, ids=None):
-            out = super().outputs(x, ids)
-            return Outputs.of(out.ids, spoil(out.probs), out.hidden)
-    al, truth = started(learner=Broken(2))
-    before = kept(al)
-    with pytest.raises(ValueError, match="learner Broken gave probabilities"): al.ask(5)
-    assert kept(al) == before
-    rounds = simulate(world(learner=Broken(2))[0], lambda ids: truth[ids], al.x, [np.arange(20)], 40, 5)
-    with pytest.raises(ValueError, match="learner Broken gave probabilities"): next(rounds)
-
-
-# ---------------------------------------------------------------- a class without a label
-
-def test_missing_classes_are_named_and_said_once_at_the_first_random_batch(caplog):
-    al, truth = world(n_classes=4, learner=Head(4), minority=(1, 3), examples=[7])
-    assert al.missing == (0, 1, 2, 3)
-    with caplog.at_level("WARNING"):
-        assert al.ask(5).tolist() == [7] and not caplog.records # an example of the user's: nothing is random yet
-        al.tell([7], [3])
-        for _ in range(2):
-            ids = al.ask(5)
-            al.tell(ids, np.zeros(len(ids), int))
-    assert al.missing == (1, 2) and al.subpool is None
-    said = [r.getMessage() for r in caplog.records]
-    assert len(said) == 1 and said[0].startswith("no label yet of classes 0, 1, 2: batches are random")
-    al.tell(np.flatnonzero(~al.state.excluded)[:2], [1, 2])
-    assert al.missing == () and len(al.ask(5)) == 5 and al.subpool is not None
-
-
-# ---------------------------------------------------------------- rows and columns
-
-@pytest.mark.parametrize("labels", [np.array([0, 1]), (0, 1), pd.Series([0, 1], index=[9, 4]),
-                                    np.array([0, 1], np.uint8)])
-def test_labels_may_be_any_row_of_whole_numbers(labels):
-    al, _ = world()
-    al.tell([3, 5], labels)
-    assert al.state.labels[[3, 5]].tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("labels, says", [
-    ([[0], [1]], r"shape \(2, 1\)"),
-    (pd.DataFrame([0, 1]), r"shape \(2, 1\)"),
-    ([[0], [1, 1]], "a list that NumPy"),
-    ([0], "2 ids but 1 labels"),
-    (None, "2 ids but 1"),
-    ({0: 1}, "2 ids but 1"),
-    (["a", "b"], "whole numbers in 0 to 1"),
-    ([0., 1.], "whole numbers"),
-    ([True, False], "whole numbers"),
-    ([0, None], "whole numbers")])
-def test_other_labels_are_refused_in_one_line_and_nothing_changes(labels, says):
-    al, _ = world()
-    before = kept(al)
-    with pytest.raises(ValueError, match=says) as caught: al.tell([3, 5], labels)
-    assert "\n" not in str(caught.value) and kept(al) == before
-
+# ---------------------------------------------------------------- rows
 
 X, Y = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.arange(12) % 2
 

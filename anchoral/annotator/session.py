@@ -45,7 +45,7 @@ def choose(
 ) -> dict:
     "The event of the next batch, or of there being none."
     al = _fresh(al)
-    al._said_random = True # the session says which classes have no label, by their names
+    al.warn_missing = False # the session says which classes have no label, by their names
     for ids, labels in training:
         al.tell(ids, labels)
     al.skip(np.setdiff1d(masked, al.labelled))
@@ -56,7 +56,7 @@ def choose(
         kind = "example" if np.isin(ids, al.examples).all() else "random"
         return dict(do="batch", kind=kind, ids=ids.tolist())
     probs = al.outputs(ids).probs.astype(float)
-    event = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.turn - 1,
+    event = dict(do="batch", kind="model", ids=ids.tolist(), iteration=al.iteration,
                  probs=np.round(probs, 6).tolist())
     return event | _anchors(al, ids)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import atomic, lookup, require
-from ..finetune import MODELS
+from ..finetune import CHECKPOINTS
 from ..strategies import STRATEGIES
 from .config import Config
 from .results import note_digests, read_parquet, results_dir, writing_results
@@ -118,10 +118,10 @@ _PARAMETERS = {name: getattr(Config(), name) # of all runs but the ablations
 
 def _model(name):
     "Our name of a model; theirs may have an ending."
-    for model in MODELS:
+    for model in CHECKPOINTS:
         if str(name).startswith(model):
             return model
-    return lookup(str(name), MODELS, "model of the authors")
+    return lookup(str(name), CHECKPOINTS, "model of the authors")
 
 def _filter_and_strategy(name):
     "Both in our words, from `anchoral_entropy` or, without a filter, `entropy`."

@@ -37,7 +37,7 @@ def subpools(
     al = make_active_learner(config, task, shared_index(config), nothing_to_read)
     for batch in batches:
         al.tell(batch, task.labels[batch])
-        yield al.filter(al.state, al.seeds.rng("filter", len(al.state.history)))
+        yield al.filter(al.state, al.seeds.rng("filter", al.iteration))
 
 # %% ../../nbs/study/replay.ipynb #d1440e9c
 def jaccard(

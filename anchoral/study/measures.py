@@ -124,7 +124,7 @@ def _completed_by_both(ours, theirs, by):
     common = pd.concat(last, axis=1, join="inner").min(axis=1)
 
     def completed(rows):
-        ends = common.reindex(rows.set_index(by).index)
+        ends = common.reindex(rows[by].set_index(by).index)
         return rows[rows["iteration"].to_numpy() <= ends.to_numpy()]
     return completed(ours), completed(theirs)
 

@@ -28,7 +28,8 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3",
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
                        "teaching-plan"],
          "Study": ["config", "runs", "run", "results", "measures", "profiles", "grid", "cluster", "gpu", "verify",
-                   "replay", "figures", "tables", "statistics", "claims", "first_rule", "second_rule", "answer"],
+                   "replay", "figures", "tables", "statistics", "claims", "printed", "first_rule", "second_rule",
+                   "answer"],
          "Annotator": ["log", "session", "audit", "exchange", "widget"]}
 
 

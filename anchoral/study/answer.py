@@ -60,7 +60,7 @@ def _effect(rows):
     return ", ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #9e045aca
-_IN_FIRST_RULE = { # claim of the second rule -> the same claim in the first, which counts on the printed numbers
+_IN_FIRST_RULE = { # claim of the second rule -> the same one in the first, which knows the cells
     "time": "time",
     "minority": "performance",
     "anchoring": "randsub-cost",
@@ -106,8 +106,8 @@ def replication_table(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/answer.ipynb #aff3aa91
-_ASKED_ABOUT = ("time", "size", "balance", "discovery", "clusters", "turnover", "minority", "minority-in-time",
-                "majority", "anchoring", "random")
+_ASKED_ABOUT = ("time", "size", "balance", "discovery", "clusters", "turnover", "minority",
+                "minority-in-time", "majority", "anchoring", "random")
 _HEADINGS = {
     "paper": "the paper's tables",
     "fine-tuned": "ours: fine-tuned, pools of the paper's size",
@@ -160,12 +160,13 @@ def _outcome(verdicts):
 
 def _counts_sentence(tuned, outcomes):
     "How many claims held, on what."
-    times = outcomes.value_counts()
-    return (f"On pools of the paper's size (over 100,000 texts) with a fine-tuned model, {_units_in_words(tuned)}: "
-            f"of {len(outcomes)} claims of the paper, {times.get('consistent here', 0)} held in every unit, "
-            f"{times.get('contrary here', 0)} were contradicted, {times.get('undecided', 0)} stayed undecided, "
-            f"{times.get('mixed', 0)} differed between units, and {times.get('open', 0)} have too few runs yet "
-            "or cannot be tested.")
+    def of(outcome):
+        return (outcomes == outcome).sum()
+    return ("On pools of the paper's size (over 100,000 texts) with a fine-tuned model, "
+            f"{_units_in_words(tuned)}: of {len(outcomes)} claims of the paper, "
+            f"{of('consistent here')} held in every unit, {of('contrary here')} were contradicted, "
+            f"{of('undecided')} stayed undecided, {of('mixed')} differed between units, and "
+            f"{of('open')} have too few runs yet or cannot be tested.")
 
 # %% ../../nbs/study/answer.ipynb #c96899d7
 _EFFECT_SENTENCES = { # claim -> what its effect is, in words
@@ -173,10 +174,13 @@ _EFFECT_SENTENCES = { # claim -> what its effect is, in words
     "discovery": "it labelled {} as many minority instances",
     "minority": "its mean minority F1 differed by {}",
 }
-_SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape reads 32 tokens, with 600 annotations instead of 5,000; the "
-                "texts are dictionary entries; A, K, M, RandSub's 10,000 and the training schedule are the paper's.")
-_NEVER_RUN = "Never run here: the paper's own four tasks and its six models, which only the hub has."
-_NOTHING_YET = "No fine-tuned run on a pool of the paper's size is saved yet: the claims are not decided here."
+_SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape reads 32 tokens, with 600 annotations "
+                "instead of 5,000; the texts are dictionary entries; A, K, M, RandSub's 10,000 and "
+                "the training schedule are the paper's.")
+_NEVER_RUN = ("Never run here: the paper's own four tasks and its six models, "
+              "which only the hub has.")
+_NOTHING_YET = ("No fine-tuned run on a pool of the paper's size is saved yet: "
+                "the claims are not decided here.")
 
 def _effects_sentence(tuned):
     "The effects that people ask about; empty before there is one."

@@ -22,14 +22,14 @@ from ..tasks import rare_uids, TABLE4
 
 # %% ../../nbs/study/authors.ipynb #d35badb6
 _COLUMNS = { # file -> the columns that we read
-    "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed", "data.seed",
-                    "strategy.name"],
+    "hparams.tsv": ["filename", "dataset.name", "model.name", "active_data.seed", "model.seed",
+                    "data.seed", "strategy.name"],
     "metrics.parquet": ["filename", "step", "tag", "value"],
     "labelled_ids.parquet": ["filename", "labelling_round", "labels", "cum_n"],
     "subpool_ids.parquet": ["filename", "labelling_round", "subpool_ids"],
 }
-_NUMBERS = {"active_data.seed", "model.seed", "data.seed", "step", "value", "labelling_round", "labels", "cum_n",
-            "subpool_ids"} # columns that hold numbers; the others hold text
+_NUMBERS = {"active_data.seed", "model.seed", "data.seed", "step", "value", "labelling_round",
+            "labels", "cum_n", "subpool_ids"} # columns that hold numbers; the others hold text
 
 def _read_file(path):
     "One file of the export as a frame; a `ValueError` that names it where it cannot be read."
@@ -45,7 +45,8 @@ def _read_file(path):
 def _require_columns(file, source, df):
     "`ValueError` where a file lacks a column."
     lacking = ", ".join(column for column in _COLUMNS[file] if column not in df)
-    require(not lacking, f"{source}/{file} lacks the columns {lacking}; it has {', '.join(df.columns)}")
+    require(not lacking, f"{source}/{file} lacks the columns {lacking}; "
+                         f"it has {', '.join(df.columns)}")
 
 def _require_kind(path, values):
     "`ValueError` where a column holds something else than it should."
@@ -72,8 +73,9 @@ def _read_export(source):
     folder = _folder_of(source)
     missing = [file for file in _COLUMNS if not (folder/file).exists()]
     if missing:
-        raise FileNotFoundError(f"{source} does not hold {', '.join(missing)}: it is not an export of the authors' "
-                                "runs as their notebook 03_export_experiments writes it")
+        raise FileNotFoundError(f"{source} does not hold {', '.join(missing)}: it is not an export "
+                                "of the authors' runs as their notebook 03_export_experiments "
+                                "writes it")
     export = {file: _read_file(folder/file) for file in _COLUMNS}
     for file, columns in _COLUMNS.items():
         _require_columns(file, source, export[file])
@@ -81,14 +83,15 @@ def _read_export(source):
             _require_kind(folder/file, export[file][column])
     runs = export["hparams.tsv"].filename
     twice = ", ".join(runs[runs.duplicated()][:3])
-    require(runs.is_unique, f"{source}/hparams.tsv names a run twice: {twice}; keep one row of each")
+    require(runs.is_unique, f"{source}/hparams.tsv names a run twice: {twice}; "
+                            "keep one row of each")
     return export
 
 # %% ../../nbs/study/authors.ipynb #b12cd610
 def curve(
     areas:Sequence[float], # (T+1,) cumulative areas, unit spacing, the first 0
 ) -> np.ndarray:
-    "(T+1,) scores between 0 and 1 with these cumulative trapezoid areas; of several, the smoothest."
+    "(T+1,) scores between 0 and 1 with these cumulative areas; of several, the smoothest."
     areas = np.asarray(areas, float)
     n = len(areas)
     if n < 2:
@@ -113,8 +116,8 @@ _TASKS = { # their data set -> our task
 _FILTERS = {"anchoral": "anchoral", "seals": "seals", "randomsubset": "randsub"} # theirs -> ours
 _STRATEGIES = {name.replace("-", ""): name for name in STRATEGIES} # theirs -> ours
 _MAJORITY = {"amazon-multi": 4}  # their number of the majority class; 0 elsewhere
-_PARAMETERS = {name: getattr(Config(), name) # of all runs but the ablations
-               for name in ("n_anchors", "n_neighbours", "max_subpool", "subpool_size", "budget", "query_size")}
+_FIELDS = ("n_anchors", "n_neighbours", "max_subpool", "subpool_size", "budget", "query_size")
+_PARAMETERS = {name: getattr(Config(), name) for name in _FIELDS} # of all runs but the ablations
 
 def _model(name):
     "Our name of a model; theirs may have an ending."
@@ -125,17 +128,19 @@ def _model(name):
 
 def _filter_and_strategy(name):
     "Both in our words, from `anchoral_entropy` or, without a filter, `entropy`."
-    first, _, last = name.rpartition("_")
-    strategy = lookup(last, _STRATEGIES, "strategy of the authors")
-    theirs = first.split("_")[0]
-    return lookup(theirs, _FILTERS, "filter of the authors") if theirs else "none", strategy
+    parts = name.split("_")
+    strategy = lookup(parts[-1], _STRATEGIES, "strategy of the authors")
+    if len(parts) == 1:
+        return "none", strategy
+    return lookup(parts[0], _FILTERS, "filter of the authors"), strategy
 
 def _runs_of(hparams):
     "Task, model, filter, strategy, variant and seeds of each run, in our words."
+    tasks = [lookup(name, _TASKS, "data set of the authors") for name in hparams["dataset.name"]]
     both = [_filter_and_strategy(name) for name in hparams["strategy.name"]]
     runs = pd.DataFrame({
         "run": hparams.filename,
-        "task": [lookup(name, _TASKS, "data set of the authors") for name in hparams["dataset.name"]],
+        "task": tasks,
         "model": [_model(name) for name in hparams["model.name"]],
         "filter": [filter_name for filter_name, _ in both],
         "strategy": [strategy for _, strategy in both],
@@ -154,7 +159,8 @@ def _scores_and_times(metrics, majority):
         number = re.search(r"f1_class(\d+)$", tag)
         if number:
             f1[int(number[1])] = curve(wide[tag].dropna())
-    require(majority in f1 and len(f1) > 1, f"the F1 of class {majority}, the majority, or of all others is missing")
+    require(majority in f1 and len(f1) > 1,
+            f"the F1 of class {majority}, the majority, or of all others is missing")
     n = len(f1[majority])
     minutes = []
     if "timer/query_time" in wide:
@@ -167,13 +173,15 @@ def _scores_and_times(metrics, majority):
         "time_select": 60 * np.r_[minutes, np.zeros(n)][:n],
     })
 
+# %% ../../nbs/study/authors.ipynb #ffce6e11
 def _counts(labelled, subpools, majority, rare):
     "One run's labelled minority, subpool size and minority in the subpool per iteration."
     minority = labelled[labelled.labels != majority]
-    by_class = minority.pivot_table(index="labelling_round", columns="labels", values="cum_n").sort_index()
-    total = by_class.ffill().fillna(0).sum(axis=1)
+    by_class = minority.pivot_table(index="labelling_round", columns="labels", values="cum_n")
+    total = by_class.sort_index().ffill().fillna(0).sum(axis=1)
     each = subpools.assign(rare=subpools.subpool_ids.isin(rare)).groupby("labelling_round")
-    sizes = pd.DataFrame({"subpool": each.size(), "subpool_minority": each.rare.sum() if len(rare) else pd.NA})
+    known = each.rare.sum() if len(rare) else pd.NA
+    sizes = pd.DataFrame({"subpool": each.size(), "subpool_minority": known})
     sizes = sizes.set_axis(sizes.index - sizes.index.min())
     counts = pd.DataFrame({"minority_labelled": total}).join(sizes, how="left")
     return counts.rename_axis("iteration").reset_index()
@@ -192,31 +200,41 @@ def _one_run(run, parts, rare):
     rows = _scores_and_times(parts["metrics.parquet"], majority)
     counts = _counts(parts["labelled_ids.parquet"], parts["subpool_ids.parquet"], majority, rare)
     rows = rows.merge(counts, on="iteration", how="left")
-    rows = rows.assign(**run._asdict(), learner="finetune", **_PARAMETERS, n_labelled=100 + 25*rows.iteration)
-    return rows.assign(scored=rows.subpool, pool=train.sum(), minority_total=train.sum() - train.max())
+    return rows.assign(
+        **run._asdict(),
+        learner="finetune",
+        **_PARAMETERS,
+        n_labelled=100 + 25*rows.iteration,
+        scored=rows.subpool,
+        pool=train.sum(),
+        minority_total=train.sum() - train.max(),
+    )
 
+# %% ../../nbs/study/authors.ipynb #bbd4d80e
 def authors_runs(
     source:str|Path, # A folder, or a data set on the hub
-    corpora:Mapping[str, str|Path]|None = None, # Task -> folder with its corpus; None: the hub's; {}: no minority ids
+    corpora:Mapping[str, str|Path]|None = None, # Task -> its folder; None: the hub's; {}: none
 ) -> pd.DataFrame:
-    """The authors' main and other-model runs in the schema of our results: one row per run and iteration.
-    Without a task's corpus, `subpool_minority` is missing. `ValueError` names a file or run of another shape."""
+    """The authors' main and other-model runs in the schema of our results, one row per run and
+    iteration. Without a task's corpus, `subpool_minority` is missing.
+    `FileNotFoundError` for a missing file, `ValueError` for a file or run of another shape."""
     export = _read_export(source)
     hparams = export["hparams.tsv"]
     runs = _runs_of(hparams[~hparams.filename.str.contains("ablation")])
     rare = {task: _rare_ids(task, corpora) for task in runs.task.unique()}
-    by_run = {file: dict(list(df.groupby("filename"))) for file, df in export.items()} # goes through each file once
+    by_run = {file: dict(list(df.groupby("filename"))) for file, df in export.items()}
     frames = []
     for run in runs.itertuples(index=False):
         parts = {file: by_run[file].get(run.run, df.iloc[:0]) for file, df in export.items()}
         try:
             frames.append(_one_run(run, parts, rare[run.task]))
         except ValueError as error:
-            raise ValueError(f"{source}/metrics.parquet, run {run.run}: {error}; export the runs again, "
-                             "or take this one out of hparams.tsv") from None
+            raise ValueError(f"{source}/metrics.parquet, run {run.run}: {error}; export the runs "
+                             "again, or take this one out of hparams.tsv") from None
     whole = ("subpool", "subpool_minority", "scored", "minority_labelled")
     return pd.concat(frames, ignore_index=True).astype(dict.fromkeys(whole, "Int64"))
 
+# %% ../../nbs/study/authors.ipynb #272f77a4
 def save_authors(
     source:str|Path, # As for `authors_runs`
     corpora:Mapping[str, str|Path]|None = None,
@@ -255,7 +273,10 @@ def _metric_rows(filename, run):
         "test/f1_class1": _cumulative_areas(run.f1_minority.to_numpy()),
         "timer/query_time": run.time_select.cumsum().to_numpy()[:-1] / 60,
     }
-    return [(filename, step, tag, value) for tag, values in measures.items() for step, value in enumerate(values)]
+    rows = []
+    for tag, values in measures.items():
+        rows += [(filename, step, tag, value) for step, value in enumerate(values)]
+    return rows
 
 def _labelled_rows(filename, run):
     "How many of each class one run has labelled until each iteration."
@@ -274,6 +295,7 @@ def _subpool_rows(filename, run):
         rows += [(filename, row.iteration, i) for i in ids.tolist()]
     return rows
 
+# %% ../../nbs/study/authors.ipynb #c6b4b824
 def to_authors(
     df:pd.DataFrame, # Runs in our schema, on one of the paper's binary tasks or as if
     folder:str|Path, # Where the four files go

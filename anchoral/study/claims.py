@@ -27,7 +27,7 @@ class Claim:
     measure:str                # What is measured of each run, in the words of the rule
     compare:str                # The setting that the claim is about
     baselines:tuple[str, ...]  # The settings it is compared with; none where it is judged by itself
-    kind:str                   # "higher" or "lower" than the baselines; the second rule has more kinds
+    kind:str                   # "higher", "lower"; the second rule has more kinds
     smallest:float             # The smallest effect that counts
     profiles:tuple[str, ...]   # Whose saved results decide it
     learners:tuple[str, ...] = ("head", "finetune") # That may decide it; first rule
@@ -53,11 +53,12 @@ def load_claims(
     return {row["name"]: Claim(**row) for row in rows}
 
 # %% ../../nbs/study/claims.ipynb #bdd3ac00
-PAPER_SIZED = ("wordnet", "wordnet-head", "wordnet-ablation") # profiles younger than the second rule
+PAPER_SIZED = ("wordnet", "wordnet-head", "wordnet-ablation") # younger than the second rule
 
 _DEFAULTS = {name: getattr(Config(), name)
              for name in ("gamma_maj", "gamma_min", "n_anchors", "n_neighbours", "max_subpool")}
-_BY_PARAMETERS = re.compile(r"(?P<maj>[^/]+)/(?P<min>[^,]+), A=(?P<a>\d+), K=(?P<k>\d+)(?:, M=(?P<m>\d+))?")
+_BY_PARAMETERS = re.compile( # such as "kmeans++/entropy, A=10, K=50" and perhaps ", M=1000"
+    r"(?P<maj>[^/]+)/(?P<min>[^,]+), A=(?P<a>\d+), K=(?P<k>\d+)(?:, M=(?P<m>\d+))?")
 _BY_NAME = {
     "anchoral": _DEFAULTS | {"filter": "anchoral"},
     "no-anchoring": _DEFAULTS | {"filter": "no-anchoring"},
@@ -86,7 +87,7 @@ def rows_of(
     df:pd.DataFrame, # Results of one profile
     setting:str,     # As a list of claims names it
 ) -> pd.DataFrame:
-    "The rows of one setting. Random sampling is a setting of its own, whatever its filter is called."
+    "The rows of one setting. Random sampling is a setting of its own, whatever its filter."
     profile = df["profile"].iloc[0] if len(df) else ""
     same = (df["strategy"] == "random") == (setting == "random")
     for column, value in _parameters(setting, profile).items():
@@ -101,8 +102,8 @@ def label(
     if setting in METHODS:
         return METHODS[setting].label
     values = _parameters(setting)
-    majority, minority = (values[g].replace("kmeans", "k-means") for g in ("gamma_maj", "gamma_min"))
-    return f"AnchorAL ({majority}/{minority}, A={values['n_anchors']}, K={values['n_neighbours']})"
+    selection = f"{values['gamma_maj']}/{values['gamma_min']}".replace("kmeans", "k-means")
+    return f"AnchorAL ({selection}, A={values['n_anchors']}, K={values['n_neighbours']})"
 
 def learner_name(
     unit:pd.Series, # With the columns of `UNIT`
@@ -142,6 +143,8 @@ def unit_verdicts(
     compared:pd.DataFrame, # What a rule returns: one row per claim, unit and baseline
 ) -> pd.DataFrame:
     "One row per claim and unit, with the verdict and the reason where there is none."
-    unit = compared.columns.intersection(["claim", *UNIT, "strategy"], sort=False).tolist()
-    more = compared.columns.intersection(["title", "verdict", "reason", "after_the_fact"], sort=False).tolist()
+    def among(*columns):
+        return compared.columns.intersection(columns, sort=False).tolist()
+    unit = among("claim", *UNIT, "strategy")
+    more = among("title", "verdict", "reason", "after_the_fact")
     return compared.drop_duplicates(unit)[[*unit, *more]].reset_index(drop=True)

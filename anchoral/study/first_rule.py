@@ -21,8 +21,8 @@ from .statistics import bootstrap, holm, sign_flip
 def _log10(x):
     "Refuse the logarithm of nothing, which would make every mean infinite."
     if not x > 0:
-        raise ValueError(f"cannot take log10 of {x}: the runs have no selection time or no minority "
-                         "instance in any subpool")
+        raise ValueError(f"cannot take log10 of {x}: the runs have no selection time or no "
+                         "minority instance in any subpool")
     return float(np.log10(x))
 
 def _selection_time(run):
@@ -153,18 +153,29 @@ def _on_profile(claim, profile, df):
     tables = []
     for names, rows in df.groupby(UNIT, sort=False, dropna=False):
         tables += _unit_tables(claim, rows, dict(zip(UNIT, names)))
-    return tables or [_not_testable(f"profile '{profile}' has no runs of a baseline", profile=profile)]
+    if tables:
+        return tables
+    return [_not_testable(f"profile '{profile}' has no runs of a baseline", profile=profile)]
 
 # %% ../../nbs/study/first_rule.ipynb #55d835e6
-_COLUMNS = ["claim", *UNIT, "strategies", "compare", "baseline", "direction", "smallest", "pairs", "mean", "low",
-            "high", "p", "p_holm", "verdict", "reason"]
-_KINDS = dict.fromkeys(["smallest", "mean", "low", "high", "p", "p_holm"], float) | {"pairs": int, "budget": "Int64"}
+_COLUMNS = ["claim", *UNIT, "strategies", "compare", "baseline", "direction", "smallest", "pairs",
+            "mean", "low", "high", "p", "p_holm", "verdict", "reason"]
+_NUMBERS = {
+    "smallest": float,
+    "mean": float,
+    "low": float,
+    "high": float,
+    "p": float,
+    "p_holm": float,
+    "pairs": int,
+    "budget": "Int64",
+}
 
 def _typed(table):
     "Numbers as numbers; words that are missing as empty strings."
-    words = [column for column in table if column not in _KINDS]
+    words = [column for column in table if column not in _NUMBERS]
     filled = table.astype(object).fillna(dict.fromkeys(words, ""))
-    return filled.astype(dict.fromkeys(words, str) | _KINDS)
+    return filled.astype(dict.fromkeys(words, str) | _NUMBERS)
 
 def apply_first_rule(
     claims:dict[str, Claim],        # From `load_claims(1)`
@@ -173,7 +184,12 @@ def apply_first_rule(
     "Every claim on every unit of its profiles."
     tables = []
     for name, claim in claims.items():
-        about = {"claim": name, "compare": claim.compare, "direction": claim.kind, "smallest": claim.smallest}
+        about = {
+            "claim": name,
+            "compare": claim.compare,
+            "direction": claim.kind,
+            "smallest": claim.smallest,
+        }
         for profile in claim.profiles:
             found = _on_profile(claim, profile, frames.get(profile))
             tables += [table.assign(**about).astype(object) for table in found]

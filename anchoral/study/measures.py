@@ -108,7 +108,7 @@ def by_seeds(
     measure:Callable[[pd.DataFrame], float], # From the rows of one run, in order, to a number
     by:Sequence[str]=SEEDS,                  # The columns in which the two runs of a pair are equal
 ) -> pd.Series:
-    "What each run measures, by its seeds and in their order. `ValueError` for two runs with the same seeds."
+    "What each run measures, by its seeds and in their order; `ValueError` where two share them."
     runs = rows.sort_values("iteration").groupby("run", observed=True)
     values = pd.Series({name: float(measure(run)) for name, run in runs}, dtype=float)
     seeds = rows.drop_duplicates("run").set_index("run")[list(by)]
@@ -124,7 +124,7 @@ def _completed_by_both(ours, theirs, by):
     common = pd.concat(last, axis=1, join="inner").min(axis=1)
 
     def completed(rows):
-        ends = common.reindex(rows.set_index(by).index)
+        ends = common.reindex(rows[by].set_index(by).index)
         return rows[rows["iteration"].to_numpy() <= ends.to_numpy()]
     return completed(ours), completed(theirs)
 
@@ -134,6 +134,6 @@ def paired(
     measure:Callable[[pd.DataFrame], float], # From the rows of one run, in order, to a number
     by:Sequence[str]=SEEDS,                  # The columns in which the two runs of a pair are equal
 ) -> pd.Series:
-    "What ours measure minus what theirs do, one number a pair, by seeds; empty where no seeds are shared."
+    "What ours measure minus what theirs do, by seeds, for the seeds that both have."
     ours, theirs = _completed_by_both(ours, theirs, list(by))
     return (by_seeds(ours, measure, by) - by_seeds(theirs, measure, by)).dropna()

@@ -36,7 +36,8 @@ UNPRINTED = { # claim of the first rule -> which number the paper does not print
 
 # %% ../../nbs/study/printed.ipynb #eca7dcd9
 _CELL = ["dataset", "model", "strategy", "filter", "scope", "measure"]
-_COLUMNS = ["table", "dataset", "model", "strategy", "setting", "scope", "measure", "value", "iqr", "text"]
+_COLUMNS = ["table", "dataset", "model", "strategy", "setting", "scope", "measure", "value", "iqr",
+            "text"]
 _DEFAULT = "kmeans++/kmeans++, A=10, K=50" # Table 3's first row: AnchorAL itself
 
 def _require_same(table2, table5):
@@ -45,8 +46,8 @@ def _require_same(table2, table5):
     wrong = both[~np.isclose(both["median_x"], both["median_y"], equal_nan=True)]
     if len(wrong):
         first = wrong.iloc[0]
-        raise ValueError(f"Tables 2 and 5 differ at {' '.join(first[_CELL])}: {first['median_x']} and "
-                         f"{first['median_y']}; correct results/paper")
+        raise ValueError(f"Tables 2 and 5 differ at {' '.join(first[_CELL])}: {first['median_x']} "
+                         f"and {first['median_y']}; correct results/paper")
 
 def _setting_of_table3(row):
     "A row of Table 3 as a list of claims names it."
@@ -57,8 +58,9 @@ def _setting_of_table3(row):
 def _printed_cells(folder=None):
     "Every cell of Tables 5 and 3, one row each."
     paper = Path(folder or results_dir())/"paper"
-    table2, table3, table5 = (pd.read_csv(paper/f"table{i}.csv").assign(table=i) for i in (2, 3, 5))
-    _require_same(table2, table5)
+    table3 = pd.read_csv(paper/"table3.csv").assign(table=3)
+    table5 = pd.read_csv(paper/"table5.csv").assign(table=5)
+    _require_same(pd.read_csv(paper/"table2.csv"), table5)
     table5 = table5.rename(columns={"filter": "setting", "median": "value"})
     settings = [_setting_of_table3(row) for row in table3.itertuples()]
     table3 = table3.assign(dataset="amazon-agri", model="BERT-base", strategy="entropy",

@@ -51,7 +51,7 @@ def _selection_time(run, shared):
     return _selecting(run).processor_select.sum()
 
 def _slowing(run, shared):
-    "Mean selection time of the last quarter of iterations over that of the first, iteration 0 left out."
+    "Mean selection time of the last quarter of iterations over the first's, without iteration 0."
     seconds = _selecting(run).processor_select.to_numpy()[1:]
     quarter = max(1, len(seconds)//4)
     return seconds[-quarter:].mean() / seconds[:quarter].mean()
@@ -64,6 +64,7 @@ def _model_ready(run):
     "Processor seconds after which each iteration's model was trained and tested."
     return (_spent(run) - run.processor_select).to_numpy()
 
+# %% ../../nbs/study/second_rule.ipynb #d2f0bfec
 def _labels_in_time(run, shared):
     "Annotations asked for within the unit's time budget."
     budget = shared.seconds * (1 + 1e-9) # the fastest run is within its own total, rounding or not
@@ -86,7 +87,7 @@ def _mean_majority_f1(run, shared):
     return mean_score(run, "f1_majority")
 
 def _annotations_to_target(run, shared):
-    "Annotations at the first model that reaches the target; one query more than the budget if none does."
+    "Annotations at the first model that reaches the target; budget and one query if none does."
     reached = run[run.f1_minority >= shared.target]
     if len(reached):
         return float(reached.n_labelled.iloc[0])
@@ -166,7 +167,7 @@ def _summed_up(differences, baseline):
 _SIGNIFICANT = .05
 
 def _could_decide(pairs):
-    "Whether any result of so many pairs with each baseline reaches a corrected p-value below .05 everywhere."
+    "Whether any result of so many pairs with each baseline could have been a verdict."
     best = holm([2.0**(1 - n) if n else 1. for n in pairs])
     return bool((best < _SIGNIFICANT).all())
 
@@ -197,13 +198,13 @@ def _by_interval(kind, table, smallest):
     return "consistent here" if inside.all() else "undecided"
 
 def _verdict(kind, table, smallest):
-    "The verdict of one claim on one unit; `table` has one row per baseline, `smallest` is a logarithm for a ratio."
+    "One claim on one unit; `table` has a row per baseline, `smallest` of a ratio is its logarithm."
     decide = _by_p_value if kind in _TESTED else _by_interval
     return decide(kind, table, smallest)
 
 # %% ../../nbs/study/second_rule.ipynb #be6fd66c
 def _units(df) -> Iterator[tuple[dict, pd.DataFrame]]:
-    "The name (columns of `UNIT` and `strategy` with their values) and the rows of every unit of a profile."
+    "Name (columns of `UNIT` and `strategy` with their values) and rows of every unit of a profile."
     for values, rows in df.groupby(UNIT, sort=False, dropna=False, observed=True):
         at_random = rows[rows.strategy == "random"]
         for strategy in rows.strategy.unique():
@@ -223,7 +224,7 @@ def _why_untestable(claim, unit):
     return ""
 
 def _on_unit(claim, unit):
-    "One row per baseline, all with the unit's verdict; None where the unit lacks the compared settings."
+    "One row per baseline, all with the unit's verdict; None where a compared setting has no runs."
     ours = rows_of(unit, claim.compare)
     theirs = {baseline: rows_of(unit, baseline) for baseline in claim.baselines}
     settings = [ours, *theirs.values()]
@@ -234,20 +235,21 @@ def _on_unit(claim, unit):
         return pd.DataFrame([{"pairs": 0, "verdict": "not testable here", "reason": reason}])
     measure = _measure_of(claim, _shared(settings))
     if claim.baselines:
-        found = [_summed_up(paired(ours, rows, measure).to_numpy(), b) for b, rows in theirs.items()]
+        gaps = {baseline: paired(ours, rows, measure) for baseline, rows in theirs.items()}
     else:
-        found = [_summed_up(by_seeds(ours, measure).to_numpy(), "")]
-    table = pd.DataFrame(found)
+        gaps = {"": by_seeds(ours, measure)}
+    table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in gaps.items()])
     table["p_holm"] = holm(table.p)
     smallest = np.log10(claim.smallest) if claim.scale == "ratio" else claim.smallest
     return table.assign(verdict=_verdict(claim.kind, table, smallest), reason="")
 
 # %% ../../nbs/study/second_rule.ipynb #0c7a18f8
 def _on_benchmark(claim, folder):
-    """Selection by AnchorAL on the benchmark's largest pool over its smallest, once for each number of labelled
-    instances; on each pool the faster of exact search and HNSW."""
+    """Selection by AnchorAL on the benchmark's largest pool over its smallest, once for each
+    number of labelled instances; on each pool the faster of exact search and HNSW."""
     df = pd.read_csv(folder/"benchmarks.csv")
-    ours = df[(df.part == "select") & (df.measure == "AnchorAL's subpool") & df.system.str.startswith("anchoral")]
+    ours = df[df.system.str.startswith("anchoral")]
+    ours = ours[(ours.part == "select") & (ours.measure == "AnchorAL's subpool")]
     fastest = ours.groupby(["labelled", "n"]).value.min().unstack()
     smallest = fastest.columns.min()
     largest = fastest.columns.max()
@@ -272,13 +274,25 @@ def _on_all_units(claim, frames, folder):
             table = _on_unit(claim, unit)
             if table is not None:
                 tables.append(table.assign(**name, after_the_fact=profile not in PAPER_SIZED))
+    if tables:
+        return tables
     missing = ", ".join(profile for profile in claim.profiles if profile not in frames)
-    return tables or _without_runs("not testable here", claim.note or f"no saved results of {missing} yet")
+    return _without_runs("not testable here", claim.note or f"no saved results of {missing} yet")
 
 # %% ../../nbs/study/second_rule.ipynb #a7c081fb
-_COLUMNS = ["claim", "title", "kind", "scale", "smallest", *UNIT, "strategy", "compare", "baseline", "pairs",
-            "mean", "low", "high", "p", "p_holm", "verdict", "reason", "after_the_fact"]
-_KINDS = dict.fromkeys(["smallest", "mean", "low", "high", "p", "p_holm"], float) | {"pairs": int, "budget": "Int64"}
+_ABOUT = ["title", "kind", "scale", "smallest", "compare"] # of a claim, in each of its rows
+_COLUMNS = ["claim", "title", "kind", "scale", "smallest", *UNIT, "strategy", "compare", "baseline",
+            "pairs", "mean", "low", "high", "p", "p_holm", "verdict", "reason", "after_the_fact"]
+_NUMBERS = {
+    "smallest": float,
+    "mean": float,
+    "low": float,
+    "high": float,
+    "p": float,
+    "p_holm": float,
+    "pairs": int,
+    "budget": "Int64",
+}
 
 def apply_second_rule(
     claims:dict[str, Claim],        # From `load_claims(2)`
@@ -289,7 +303,7 @@ def apply_second_rule(
     folder = Path(folder or results_dir())
     tables = []
     for name, claim in claims.items():
-        about = {"claim": name} | {c: getattr(claim, c) for c in ("title", "kind", "scale", "smallest", "compare")}
+        about = {"claim": name} | {column: getattr(claim, column) for column in _ABOUT}
         found = _on_all_units(claim, frames, folder)
         tables += [table.assign(**about).astype(object) for table in found]
-    return pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS).astype(_KINDS)
+    return pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS).astype(_NUMBERS)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..annotator.widget import STATIC
-from ..study.figures import METHODS
+from ..study.looks import METHODS
 from .plane import draw_world, frames, Plane, World
 
 # %% ../../nbs/teach/figure1.ipynb #bcbb1c8d

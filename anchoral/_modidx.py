@@ -1040,6 +1040,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'anchoral.study.forest._in_words': ('study/forest.html#_in_words', 'anchoral/study/forest.py'),
                                        'anchoral.study.forest._key': ('study/forest.html#_key', 'anchoral/study/forest.py'),
                                        'anchoral.study.forest._mark': ('study/forest.html#_mark', 'anchoral/study/forest.py'),
+                                       'anchoral.study.forest._number': ('study/forest.html#_number', 'anchoral/study/forest.py'),
                                        'anchoral.study.forest._panel': ('study/forest.html#_panel', 'anchoral/study/forest.py'),
                                        'anchoral.study.forest._ratio_axis': ('study/forest.html#_ratio_axis', 'anchoral/study/forest.py'),
                                        'anchoral.study.forest._rows': ('study/forest.html#_rows', 'anchoral/study/forest.py'),

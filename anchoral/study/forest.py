@@ -149,17 +149,17 @@ def _key(fig:Figure, judged:pd.DataFrame) -> None:
     with matplotlib.rc_context(style()):
         fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2)
 
+def _number(value:float, claim:Claim) -> str:
+    "A ratio from its logarithm, or a difference."
+    return f"× {10**value:.2g}" if claim.scale == "ratio" else f"{value:+.3f}"
+
 def _in_words(claim:Claim, judged:pd.DataFrame) -> str:
     "The numbers of a claim for readers who do not see the figure."
     words = []
     for r in judged.itertuples():
-        values = [r.mean, r.low, r.high]
-        if claim.scale == "ratio":
-            mean, low, high = (f"× {10**v:.2g}" for v in values)
-        else:
-            mean, low, high = (f"{v:+.3f}" for v in values)
         against = f" against {label(r.baseline)}" if r.baseline else ""
-        words.append(f"{r.task}{against} {mean} ({low} to {high}), {r.verdict}")
+        interval = f"{_number(r.low, claim)} to {_number(r.high, claim)}"
+        words.append(f"{r.task}{against} {_number(r.mean, claim)} ({interval}), {r.verdict}")
     return f"{claim.title}: {'; '.join(words)}."
 
 def figure_forest(

@@ -28,7 +28,8 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "wordnet", "table1", "table2"
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
                        "teaching-plan"],
          "Study": ["config", "runs", "run", "results", "measures", "profiles", "grid", "cluster", "verify", "replay",
-                   "figures", "tables", "statistics", "claims", "first_rule", "second_rule", "answer"],
+                   "looks", "figures", "evidence", "typeset", "tables", "statistics", "claims", "first_rule",
+                   "second_rule", "forest", "answer"],
          "Annotator": ["log", "session", "audit", "exchange", "widget"]}
 
 

@@ -18,6 +18,8 @@ QUIET := --log-level=ERROR --ExecutePreprocessor.extra_arguments=--log-level=40
 export GRPC_VERBOSITY = NONE
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
+DRAWING := $(wildcard $(addprefix anchoral/study/,looks.py evidence.py forest.py typeset.py))
+
 .PHONY: benchmark benchmark-million help env reproduce figures notebooks readme site browser test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables in runs/, compared with ours"
@@ -47,8 +49,9 @@ reproduce: env
 	"$(BIN)/anchoral" verify --profile quick --runs "$(RUNS)"
 
 figures: figures/.rendered
-figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/study/figures.py anchoral/study/tables.py | env
+figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/study/figures.py anchoral/study/tables.py $(DRAWING) | env
 	"$(BIN)/anchoral" render --profile quick --workers $(WORKERS)
+	"$(BIN)/anchoral" render --profile wordnet --pages fig2 fig3 fig4 wordnet --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile ablation --task news-metals --pages table3
 	"$(BIN)/anchoral" render --profile ablation --task news20-religion --pages table3

@@ -398,7 +398,7 @@ def _authors(args):
 
 # %% ../nbs/cli.ipynb #96fa1c5c
 _PAGES = "fig2 fig3 fig4 table2 table3".split() # they take any profile
-_OTHERS = "fig1 table1 table4 table5 missed-cluster open claims".split() # own results
+_OTHERS = "fig1 wordnet table1 table4 table5 missed-cluster open claims".split() # own results
 
 def _page_parameters(path):
     "The parameters of a page and their defaults."
@@ -442,7 +442,7 @@ def _draw_pages(folder, pages, choices, workers):
         return dict(zip(pages, pool.map(draw, pages)))
 
 @_command(
-    _arg("--profile", help="whose results; by default the page's own, mostly `quick`"),
+    _arg("--profile", help="whose results; by default the page's own"),
     _arg("--task", help="which task, where the profile has several"),
     _arg("--strategy", help="which strategy, where the profile has several"),
     _arg("--pages", nargs="+", default=_PAGES, metavar="PAGE",
@@ -453,7 +453,7 @@ def _render(args):
 
     It needs no texts, no torch and no network: pages read results/ only."""
     from anchoral.study import grid
-    from anchoral.study.figures import figures_folder
+    from anchoral.study.looks import figures_folder
     _no_repeats(args.pages, "page")
     for page in args.pages:
         lookup(page, dict.fromkeys(_PAGES + _OTHERS), "page")

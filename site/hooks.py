@@ -24,12 +24,12 @@ FIGURE_1 = "figure-1-with-its-slider"  # where our own script goes, once everyth
 AROUND = ("tasks", "files", "cli")  # beside the numbered chapters, in the order of the navigation
 ROOMS = {"Study": "study", "Annotator": "annotator", "Teach": "teach"}
 SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", **ROOMS, "Benchmarks": "benchmarks"}
-FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5"],
+FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "wordnet", "table1", "table2", "table3", "table4", "table5"],
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
                        "teaching-plan"],
          "Study": ["config", "runs", "run", "results", "measures", "profiles", "grid", "cluster", "gpu", "verify",
-                   "replay", "figures", "tables", "statistics", "claims", "printed", "first_rule", "second_rule",
-                   "answer"],
+                   "replay", "looks", "figures", "evidence", "typeset", "tables", "statistics", "claims", "printed",
+                   "first_rule", "second_rule", "forest", "answer"],
          "Annotator": ["log", "session", "audit", "exchange", "widget"]}
 
 

@@ -8,8 +8,12 @@ import pytest
 from matplotlib.colors import to_hex
 from test_notebooks import ROOT, shown, source
 
+from anchoral.study import evidence as E
 from anchoral.study import figures as F
+from anchoral.study import forest, typeset
+from anchoral.study import looks as L
 from anchoral.study import tables as T
+from anchoral.study.claims import load_claims
 from anchoral.study.grid import papermill
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
@@ -17,7 +21,7 @@ SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": la
         "random": lambda t: 1900 - 25 * t}
 
 
-def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterations=8, **fixed):
+def made_up(strategies=("entropy",), variants=tuple(L.METHODS), seeds=4, iterations=8, **fixed):
     rows = []
     for vi, v in enumerate(variants):
         for s in ("random",) if v == "random" else strategies:
@@ -39,7 +43,7 @@ def made_up(strategies=("entropy",), variants=tuple(F.METHODS), seeds=4, iterati
     return df.assign(**fixed)
 
 
-def named(ax): return {l.get_gid(): l for l in ax.lines if l.get_gid() in F.METHODS}
+def named(ax): return {l.get_gid(): l for l in ax.lines if l.get_gid() in L.METHODS}
 
 
 @pytest.fixture(scope="module")
@@ -55,36 +59,36 @@ def three(): return made_up(("entropy", "ft-bertkm", "badge"), seeds=5)
 def test_figure2(df):
     fig = F.figure2(df)
     assert [ax.get_title(loc="left")[:3] for ax in fig.axes] == ["(a)", "(b)", "(c)", "(d)"]
-    assert [list(named(ax)) for ax in fig.axes] == [[m for m in F.METHODS if m != "random"]] * 2 + [list(F.METHODS)] * 2
+    assert [list(named(ax)) for ax in fig.axes] == [[m for m in L.METHODS if m != "random"]] * 2 + [list(L.METHODS)] * 2
     assert [ax.get_xlabel() for ax in fig.axes] == ["iteration"] * 2 + ["annotations"] * 2
     assert fig._suptitle.get_text() == "made-up profile: a-task, a head on MiniLM, Entropy, 300 annotations, 4 runs"
-    assert [t.get_text() for t in fig.legends[0].get_texts()] == [m.label for m in F.METHODS.values()]
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == [m.label for m in L.METHODS.values()]
 
 
 def test_lines_are_medians_and_end_where_the_first_run_ends(df):
-    ax = F.lines(df[~((df.run == "seals-entropy-0") & (df.iteration > 3))], "f1_minority")
+    ax = L.lines(df[~((df.run == "seals-entropy-0") & (df.iteration > 3))], "f1_minority")
     assert np.allclose(named(ax)["anchoral"].get_xydata(), [[100 + 25 * t, .1 * t + .015] for t in range(9)])
     assert len(named(ax)["seals"].get_xdata()) == 4 and len(named(ax)["none"].get_xdata()) == 9
 
 
 def test_few_runs_are_drawn_one_by_one_many_as_a_band(df):
-    few, many = F.lines(df, "f1_minority"), F.lines(made_up(seeds=5), "f1_minority")
+    few, many = L.lines(df, "f1_minority"), L.lines(made_up(seeds=5), "f1_minority")
     assert (len(few.lines), len(few.collections)) == (7 * 5, 0)
     assert (len(many.lines), len(many.collections)) == (7, 7)
 
 
 def test_short_batches_do_not_lose_a_run(df):
     shifted = df.assign(n_labelled=df.n_labelled - 3 * ((df.run == "seals-entropy-0") & (df.iteration > 2)))
-    assert len(named(F.lines(shifted, "f1_minority"))["seals"].get_xdata()) == 9
+    assert len(named(L.lines(shifted, "f1_minority"))["seals"].get_xdata()) == 9
 
 
 def test_bounds_and_saturation(df):
     ax = F.subpool_size(df)
     y = {l.get_gid(): l.get_ydata()[0] for l in ax.lines if str(l.get_gid()).startswith("bound")}
     assert y == {"bound anchoral": 1000, "bound anchoral-scaled": 200}
-    assert F.saturation(df[df.variant == "seals"]) == 2  # 1,020 of 2,000
+    assert F._saturation(df[df.variant == "seals"]) == 2  # 1,020 of 2,000
     assert any("saturated" in t.get_text() and "iteration 2" in t.get_text() for t in ax.texts)
-    assert F.bound(df.assign(max_subpool=400)) == 400 and ax.get_yscale() == "log"
+    assert F._bound(df.assign(max_subpool=400)) == 400 and ax.get_yscale() == "log"
     small = F.subpool_size(df[df.variant.isin(["anchoral", "randsub"])])
     assert small.get_yscale() == "linear" and not any("saturated" in t.get_text() for t in small.texts)
 
@@ -92,7 +96,7 @@ def test_bounds_and_saturation(df):
 def test_an_empty_subpool_has_no_share(df):
     empty = df.copy()
     empty.loc[(df.variant == "seals") & (df.iteration == 2), ["subpool", "subpool_minority"]] = 0
-    assert 2 not in named(F.subpool_minority(empty))["seals"].get_xdata()
+    assert 2 not in named(F._subpool_minority(empty))["seals"].get_xdata()
 
 
 def test_one_strategy_says_so(df):
@@ -105,7 +109,7 @@ def test_strategies_beside_their_mean(three):
     fig = F.figure3(three)
     titles = [ax.get_title(loc="left").split("\n")[-1] for ax in fig.axes]
     assert titles == ["Geometric mean of 3 strategies", "Entropy", "FT-BERTKM", "BADGE"] * 2
-    assert all(list(named(ax)) == list(F.METHODS) for ax in fig.axes)
+    assert all(list(named(ax)) == list(L.METHODS) for ax in fig.axes)
     assert len(F.figure4(three).axes) == 4
 
 
@@ -125,10 +129,10 @@ def test_the_same_look_everywhere(df, three):
     for fig in (F.figure2(df), F.figure3(df), F.figure4(df), F.figure3(three), F.figure4(three)):
         for ax in fig.axes:
             for name, l in named(ax).items():
-                m = F.METHODS[name]
+                m = L.METHODS[name]
                 assert (to_hex(l.get_color()).upper(), l.get_marker(), l.get_label()) == (m.colour, m.marker, m.label)
-    assert len({m.colour for m in F.METHODS.values()}) == len({m.marker for m in F.METHODS.values()}) == len(F.METHODS)
-    assert len({str(m.line) for m in F.METHODS.values()}) == len(F.METHODS)
+    assert len({m.colour for m in L.METHODS.values()}) == len({m.marker for m in L.METHODS.values()}) == len(L.METHODS)
+    assert len({str(m.line) for m in L.METHODS.values()}) == len(L.METHODS)
 
 
 def test_zeros_are_hollow_and_counted(three):
@@ -140,17 +144,38 @@ def test_zeros_are_hollow_and_counted(three):
     assert list(hollow.get_xdata()) == [2, 5] and list(hollow.get_ydata()) == [0, 0]
     assert hollow.get_markerfacecolor() == "white"
     assert "zero at 2 of 8 points, in up to 1 of 3 strategies" in ax.get_xlabel().replace("\n", " ")
-    assert "RandSub" in F.alt_figure4(zero) and "(zero at 2 points)" in F.alt_figure4(zero)
+    assert "RandSub" in F.figure4(zero).get_label() and "(zero at 2 points)" in F.figure4(zero).get_label()
+
+
+def test_a_figure_says_how_to_read_it(df):
+    "Few runs are thin lines, many have a band, and a figure with both says which is which."
+    def note(d): return F.figure2(d).legends[0].get_title().get_text()
+    assert note(df) == "line: median; thin line: a run"
+    assert note(made_up(seeds=5)) == "line: median; band: interquartile range"
+    both = pd.concat([df[df.variant == "none"], made_up(seeds=6).query("variant != 'none'")])
+    assert note(both) == "line: median; band: interquartile range (5 or more); thin line: a run (fewer)"
+    assert note(df[df.data_seed == 0]) == "line: one run"
+
+
+def test_iterations_and_annotations_are_twins(df):
+    def twins(d): return [c.get_xlabel() for ax in F.figure2(d).axes for c in ax.child_axes]
+    assert twins(df) == ["annotations"] * 2 + ["iteration"] * 2
+    ax = F.figure2(df).axes[2]
+    (twin,) = ax.child_axes
+    ax.figure.draw_without_rendering()
+    assert np.allclose(twin.get_xlim(), (np.array(ax.get_xlim()) - 100) / 25)
+    short = df.assign(n_labelled=df.n_labelled - 10 * (df.iteration > 4))
+    assert twins(short) == []  # no straight line leads from one to the other
 
 
 # words
 
 def test_words_come_from_the_rows(df):
-    alt = F.alt_figure2(df)
+    alt = F.figure2(df).get_label()
     assert "SEALS covers more than half of the pool from iteration 2" in alt and "AnchorAL 700 to 700" in alt
     assert "of 60" in alt
-    assert "over 4" not in F.alt_figure2(df[df.variant != "seals"])
-    assert "more than half" not in F.alt_figure2(df[df.variant != "seals"])
+    assert "over 4" not in F.figure2(df[df.variant != "seals"]).get_label()
+    assert "more than half" not in F.figure2(df[df.variant != "seals"]).get_label()
     assert F.heading(df[df.run != "seals-entropy-0"]).endswith("3 to 4 runs")
     assert F.heading(df.assign(learner="finetune")).count("fine-tuned MiniLM") == 1
 
@@ -171,6 +196,66 @@ def test_origin_names_results_and_commands(df, tmp_path, monkeypatch):
     text = F.origin(df, "fig2", "figures/a.pdf")
     assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`make figures`",
                                    "nbs/paper/fig2.ipynb", "figures/a.pdf"))
+
+
+# evidence: differences, cost, tasks, verdicts
+
+def test_gaps_are_paired_by_seeds(df):
+    "Each seed's No-Op is subtracted from that seed's run, whatever the other seeds did."
+    fig = E.figure_gaps(df)
+    found = named(fig.axes[0])
+    assert set(found) == {"anchoral", "anchoral-scaled", "seals", "randsub", "no-anchoring"}
+    place = list(L.METHODS).index
+    t = np.arange(9)
+    expected = t * (8 - place("seals")) // 2 - t * (8 - place("none")) // 2
+    assert np.allclose(found["seals"].get_xydata(), np.c_[100 + 25 * t, expected])
+    one = df[(df.variant != "none") | (df.data_seed == 2)]
+    assert E._paired(one, "f1_minority", "anchoral", "none").shape == (9, 1)
+    assert "of 1 pairs" in E.figure_gaps(one).get_label()
+    with pytest.raises(ValueError, match="No-Op.*nothing to subtract"): E.figure_gaps(df[df.variant != "none"])
+
+
+def test_cost_leaves_out_what_selects_nothing(df):
+    costly = df.assign(overlap=.3, processor_select=.5)
+    fig = E.figure_cost(costly)
+    for ax in fig.axes:
+        assert "random" not in named(ax) and max(named(ax)["anchoral"].get_xdata()) == 7
+    assert "AnchorAL 30.0 % to 30.0 %" in fig.get_label() and "AnchorAL 0.50 to 0.50" in fig.get_label()
+    with pytest.raises(ValueError, match="'overlap'"): E.figure_cost(df)
+
+
+def test_one_panel_per_task_and_none_empty(df):
+    two = pd.concat([df.assign(task=t, run=df.run + t) for t in "abcd"])
+    fig = E.figure_tasks(two)
+    assert [ax.get_title(loc="left") for ax in fig.axes] == [f"{t}\n60 rare in 2,000" for t in "abcd"]
+    tuned = df.assign(learner="finetune", run=df.run + "f")
+    assert [ax.get_title(loc="left").split("\n")[0] for ax in E.figure_tasks(pd.concat([df, tuned])).axes] == [
+        "a-task, head", "a-task, fine-tuned"]
+
+
+def verdict(claim, baseline, mean, verdict="undecided", pairs=8, compare="anchoral", p=.01):
+    return dict(claim=claim, task="a-task", learner="finetune", model="m", strategy="entropy", profile="wordnet",
+                compare=compare, baseline=baseline, pairs=pairs, mean=mean, low=mean - .1, high=mean + .1,
+                p_holm=p, verdict=verdict)
+
+
+def test_forest_has_no_empty_panels_and_no_logarithms():
+    rule = load_claims(2)
+    rows = pd.DataFrame([verdict("time", "seals", -1.), verdict("time", "none", -2., p=.5),
+                         verdict("minority", "seals", .02), verdict("coleman", "", np.nan, pairs=0),
+                         verdict("seals-unchanged", "", .95, "consistent here", compare="seals")])
+    fig = forest.figure_forest(rows, rule)
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in fig.axes]
+    assert titles == ["AnchorAL selects fastest", "AnchorAL reaches the best minority F1 per annotation",
+                      "SEALS' subpool stays almost unchanged after a few iterations"]
+    fig.draw_without_rendering()
+    ticks = [t.get_text() for t in fig.axes[0].get_xticklabels()]
+    assert {"× 0.01", "× 0.1", "× 1"} <= set(ticks) and "log" not in fig.axes[0].get_xlabel()
+    assert "too small to be of interest" in [t.get_text() for t in fig.legends[0].get_texts()]
+    marks = [l.get_markerfacecolor() for l in fig.axes[0].lines if l.get_marker() != "None"]
+    assert marks == [L.METHODS["seals"].colour, "white"]
+    assert "× 0.1 (× 0.079 to × 0.13), undecided" in fig.get_label()
+    with pytest.raises(ValueError, match="two pairs"): forest.figure_forest(rows[rows.pairs == 0], rule)
 
 
 # errors
@@ -196,13 +281,13 @@ def test_a_wrong_choice_is_named(df):
 
 def test_table2(df):
     n = T.table2(df).set_index("variant")
-    assert list(n.index) == list(F.METHODS) and (n.source == "ours").all()
+    assert list(n.index) == list(L.METHODS) and (n.source == "ours").all()
     assert n.budget["anchoral"] == 300 and n.subpool["anchoral"] == 700 and n.subpool_share["anchoral"] == .35
     assert np.isclose(n.majority_per_iteration["anchoral"], .98) and np.isclose(n.time_ratio["randsub"], 4)
     assert np.isnan(n.subpool["random"])
     text = T.print_table2(T.table2(df))
     assert (text["Budget-Matched", "Budget"] == "as Overall").all() and (text["Budget-Matched", "Minority"] == "").all()
-    assert list(text["", "Pool filtering"]) == [m.label for m in F.METHODS.values()]
+    assert list(text["", "Pool filtering"]) == [m.label for m in L.METHODS.values()]
 
 
 def test_table2_matches_budgets(df):
@@ -260,25 +345,25 @@ def test_table5(three):
 
 
 def test_parts_and_sub_clusters(df):
-    assert F.parts(df) == ["f1_minority"]
+    assert list(F._minority_parts(df)) == ["f1_minority"]
     two = df.assign(f1_minority_reuters=df.f1_minority / 2, f1_minority_news20=0.)
     fig = F.figure_parts(two)
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["Minority F1, whole test set", "Minority F1, R52 alone"]
-    assert "R52 alone" in F.alt_parts(two)
+    assert "R52 alone" in fig.get_label()
     grouped = pd.concat([df.assign(task=t, run=df.run + t, groups_found=df.minority_labelled.clip(upper=k),
                                    groups_total=k) for t, k in (("a", 9), ("b", 12))])
     fig = F.figure_clusters(grouped.assign(initial_group="gold"))
     assert [ax.get_title(loc="left") for ax in fig.axes] == ["a\nonly gold at first", "b\nonly gold at first"]
     assert [[l.get_ydata()[0] for l in ax.lines if l.get_gid() == "all"] for ax in fig.axes] == [[9], [12]]
-    assert "b, 12 in all" in F.alt_clusters(grouped)
+    assert "b, 12 in all" in F.figure_clusters(grouped).get_label()
     with pytest.raises(ValueError, match="sub-clusters"):
         F.figure_clusters(df.assign(groups_found=np.nan, groups_total=np.nan))
 
 
 def test_repeated_cells_are_drawn_once(tmp_path):
     t = pd.DataFrame(dict(a=["x", "x", "y"], b=["p", "q", "q"], c=["1", "2*", "3"]))
-    assert T.spans(t, 2).tolist() == [[2, 1], [0, 1], [1, 1]]
-    page, tex = T.to_html(t, stub=1), T.to_tex(t, stub=1)
+    assert typeset._spans(t, 2).tolist() == [[2, 1], [0, 1], [1, 1]]
+    page, tex = typeset.to_html(t, stub=1), typeset.to_tex(t, stub=1)
     assert page.count("rowspan=\"2\">x<") == 1 and '<td class="mark">2*</td>' in page and page.count('class="new"') == 2
     assert "\nx & p & 1" in tex and "\n & q & \\cellcolor[gray]{.88}2*" in tex and "addlinespace" in tex
 
@@ -296,10 +381,10 @@ def test_table3_has_only_what_was_run(df):
 
 def test_saving_twice_gives_the_same_bytes(df, tmp_path):
     for folder in "ab":
-        F.save(F.figure2(df), "fig", F.alt_figure2(df), tmp_path / folder)
-        T.save_table(T.print_table2(T.table2(df)), "table", "Title", "note", T.table2(df), tmp_path / folder)
+        L.save(F.figure2(df), "fig", F.figure2(df).get_label(), tmp_path / folder)
+        typeset.save_table(T.print_table2(T.table2(df)), "table", "Title", "note", T.table2(df), tmp_path / folder)
     fig = F.figure2(df)
-    for _ in range(2): F.save(fig, "again", F.alt_figure2(df), tmp_path / "a")
+    for _ in range(2): L.save(fig, "again", F.figure2(df).get_label(), tmp_path / "a")
     a = {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
     b = {p.name: p.read_bytes() for p in (tmp_path / "b").iterdir()}
     assert sorted(b) == ["fig.pdf", "fig.png", "table.csv", "table.html", "table.tex"] and all(a[n] == b[n] for n in b)
@@ -309,16 +394,17 @@ def test_saving_twice_gives_the_same_bytes(df, tmp_path):
 
 def test_nothing_is_left_of_a_failed_save(tmp_path):
     class Full:
+        def get_label(self): return ""
         def savefig(self, path, **kwargs):
             path.write_bytes(b"half")
             raise OSError("No space left on device")
     (tmp_path / "fig.pdf").write_bytes(b"old")
-    with pytest.raises(OSError): F.save(Full(), "fig", folder=tmp_path)
+    with pytest.raises(OSError): L.save(Full(), "fig", folder=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["fig.pdf"] and (tmp_path / "fig.pdf").read_bytes() == b"old"
 
 
 def test_tables_are_escaped(tmp_path):
-    T.save_table(pd.DataFrame({"a_b & c": ["50 % <b>", "±"]}), "t", "x < y", folder=tmp_path)
+    typeset.save_table(pd.DataFrame({"a_b & c": ["50 % <b>", "±"]}), "t", "x < y", folder=tmp_path)
     tex, page, csv = ((tmp_path / f"t.{k}").read_text() for k in ("tex", "html", "csv"))
     assert r"a\_b \& c" in tex and r"50 \% <b>" in tex and r"$\pm$" in tex and r"\toprule" in tex
     assert "50 % &lt;b&gt;" in page and "x &lt; y" in page and "http" not in page and csv.startswith("a_b & c\n")

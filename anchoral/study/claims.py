@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..files import lookup
 from .config import Config
-from .figures import ENCODER, LEARNER, METHODS
+from .looks import _ENCODER, learner_label, METHODS
 from .results import load_results, results_dir
 
 # %% ../../nbs/study/claims.ipynb #6d6ff866
@@ -112,10 +112,10 @@ def learner_name(
     body = unit["model"]
     if unit["learner"] == "head":
         body = unit["head_encoder"] or unit["encoder"]
-    words = LEARNER.get(unit["learner"], "{}").format(ENCODER.get(body, body))
+    words = learner_label(unit["learner"], body)
     if body == unit["encoder"]:
         return words
-    return f"{words}, index on {ENCODER.get(unit['encoder'], unit['encoder'])}"
+    return f"{words}, index on {_ENCODER.get(unit['encoder'], unit['encoder'])}"
 
 # %% ../../nbs/study/claims.ipynb #cb73f700
 UNIT = ["profile", "task", "initial_group", "learner", "model", "encoder", "head_encoder", "budget"]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..files import lookup
 from .claims import Claim, label, learner_name, rows_of, UNIT
-from .figures import LEARNER, STRATEGY
+from .looks import learner_label, STRATEGY
 from .measures import auc, mean_score, paired, SEEDS
 from .statistics import bootstrap, holm, sign_flip
 
@@ -133,7 +133,7 @@ def _not_testable(reason, **unit):
 def _unit_tables(claim, rows, unit):
     "The table of one unit in a list, or none: one setting alone compares nothing."
     if unit["learner"] not in claim.learners:
-        learner = LEARNER.get(unit["learner"], "{}").format("a frozen encoder")
+        learner = learner_label(unit["learner"], "a frozen encoder")
         return [_not_testable(f"runs of {learner} do not decide it", **unit)]
     if not any(len(rows_of(rows, baseline)) for baseline in claim.baselines):
         return []

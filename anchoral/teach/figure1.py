@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import anchoral
-from ..study.figures import METHODS
+from ..study.looks import METHODS
 from .plane import draw_world, frames, Plane, World
 
 _SCRIPT = Path(anchoral.__file__).with_name("static")/"figure1.js"

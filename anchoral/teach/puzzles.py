@@ -20,7 +20,7 @@ from ..anchors import row_entropy
 from ..contracts import check_filter, clustered, toy_state
 from ..files import lookup, require
 from ..filters import Subpool
-from ..study.figures import canvas, METHODS, style
+from ..study.looks import canvas, METHODS, style
 
 # %% ../../nbs/teach/puzzles.ipynb #13359030
 def reveal(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILTERS', 'Subpool', 'no_op', 'randsub', 'select_anchors', 'Neighbours', 'retrieve', 'average', 'keep_top',
-           'anchoral', 'seals', 'filter_params', 'make_filter', 'check_fits']
+           'anchoral', 'seals', 'filter_params', 'make_filter']
 
 # %% ../nbs/04_filters.ipynb #23655bf9
 import inspect

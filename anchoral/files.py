@@ -19,6 +19,8 @@ import numpy as np
 import anchoral
 
 # %% ../nbs/files.ipynb #a6c806d5
+PathLike = str | os.PathLike[str] # where a file or folder is named
+
 def require(
     ok:object,   # What should be true
     message:str, # What to say when it is not: the thing, the value, the fix

@@ -21,7 +21,8 @@ import numpy as np
 from ..data import Task, initial_set
 from ..files import cache_dir, digest, lookup, require
 from ..filters import filter_params, make_filter
-from ..loop import ActiveLearner, Seeds
+from ..index import Index
+from ..loop import ActiveLearner, Learner, Seeds
 from ..strategies import make_strategy
 from ..tasks import load_task
 
@@ -221,7 +222,7 @@ def _shared_index(task, encoder, tokens, kind):
     vectors = encode(texts, encoder, fit_on=texts, max_tokens=tokens)
     return make_index(vectors, kind, cache_dir()/"index", texts)
 
-def shared_index(config:Config):
+def shared_index(config:Config) -> Index:
     "The index of a configuration's pool, kept for the next run."
     return _shared_index(config.task, config.encoder, config.tokens, config.index)
 
@@ -293,8 +294,14 @@ def draw_initial(config:Config, task:Task) -> np.ndarray:
     return ids
 
 # %% ../../nbs/study/config.ipynb #f9a20053
-def make_active_learner(config:Config, task:Task, index, x, learner=None) -> ActiveLearner:
-    "The `ActiveLearner` of a configuration; without a learner it can filter and not train."
+def make_active_learner(
+    config:Config,
+    task:Task,
+    index:Index,
+    x:Any,                     # The pool as the learner reads it
+    learner:Learner|None=None, # None: it can filter, and not train
+) -> ActiveLearner:
+    "The `ActiveLearner` of a configuration."
     takes = filter_params(config.filter)
     params = {name: getattr(config, name) for name in takes if hasattr(config, name)}
     filter = make_filter(config.filter, **params)
@@ -309,8 +316,8 @@ class Experiment:
     task:Task
     initial:np.ndarray # Ids of the initial set
     oracle:Callable    # `oracle(ids)` gives their labels
-    learner:Any        # Not fitted yet
-    index:Any
+    learner:Learner    # Not fitted yet
+    index:Index
     x:Any              # The pool as the learner reads it
     x_test:Any         # The test set, likewise
 

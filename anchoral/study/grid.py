@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import chain, groupby
 from pathlib import Path
 
-from ..files import digest, repo_root, require
+from ..files import PathLike, digest, repo_root, require
 from .config import Config, resolve, run_id
 from .profiles import Profile, grid_cells
 from .runs import read_config, read_iterations
@@ -28,7 +28,7 @@ from .runs import read_config, read_iterations
 _log = logging.getLogger("anchoral")
 
 # %% ../../nbs/study/grid.ipynb #b82bd1a8
-def is_done(config:Config, runs) -> bool:
+def is_done(config:Config, runs:PathLike) -> bool:
     "Whether the run of a configuration is complete in the folder `runs`."
     folder = Path(runs)/run_id(config)
     try:
@@ -65,7 +65,7 @@ def jobs(profile:Profile) -> dict[str, list[Config]]:
 # %% ../../nbs/study/grid.ipynb #0ad4ccb9
 def jobs_left(
     profile:Profile,
-    runs,                   # Folder of the run folders
+    runs:PathLike,          # Folder of the run folders
     saved:Iterable[str]=(), # Names of runs that need not be done
 ) -> dict[str, list[Config]]:
     "Name -> the runs that one process makes, without those that are done."
@@ -134,10 +134,10 @@ except DeadKernelError:
 """
 
 def papermill(
-    notebook,         # What to execute
-    out,              # Where the executed copy goes
-    params:dict,      # Values for its `parameters` cell
-    threads:int=1,    # For linear algebra
+    notebook:PathLike, # What to execute
+    out:PathLike,      # Where the executed copy goes
+    params:dict,       # Values for its `parameters` cell
+    threads:int=1,     # For linear algebra
 ) -> str:
     """Execute a notebook in a process of its own; returns what failed in one line, empty when
     it went well."""
@@ -164,7 +164,7 @@ def run_notebook() -> Path:
                             "repository, a wheel does not hold the notebooks")
 
 # %% ../../nbs/study/grid.ipynb #8f4e24bb
-def run_job(configs:Sequence[Config], name:str, runs, threads:int=1) -> str:
+def run_job(configs:Sequence[Config], name:str, runs:PathLike, threads:int=1) -> str:
     """Run what is left of these runs in one process; the executed notebook stays beside them.
     Returns which run failed and why, empty when all went well."""
     runs = Path(runs).resolve()
@@ -215,7 +215,7 @@ def progress_line(number:int, of:int, name:str, error:str|Exception|None, start:
 # %% ../../nbs/study/grid.ipynb #1b3a7ed8
 def run_profile(
     profile:Profile,
-    runs,                   # Folder of the run folders
+    runs:PathLike,          # Folder of the run folders
     workers:int=2,          # Processes at a time
     say:Callable=print,     # Where progress goes
     saved:Iterable[str]=(), # Names of runs that need not be done, because results/ has them

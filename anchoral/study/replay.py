@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ..files import atomic, digest, require
+from ..files import PathLike, atomic, digest, require
 from ..filters import Subpool
 from .config import Config, make_active_learner, make_config
 from .config import shared_index, shared_task
@@ -76,7 +76,7 @@ def _runs_left(df, done, configs):
 
 def save_overlaps(
     profile:str,
-    folder=None, # Where results are; None: the saved results
+    folder:PathLike|None=None, # Where results are; None: the saved results
 ) -> pd.DataFrame:
     """Write `<profile>-overlap.parquet` for all runs of a profile that can be replayed; what is
     there is kept."""

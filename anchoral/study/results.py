@@ -14,7 +14,7 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ..data import Task
-from ..files import atomic, repo_root, require, sha256, sweep
+from ..files import PathLike, atomic, repo_root, require, sha256, sweep
 from .config import make_config, shared_index, shared_task, variant_of
 from .runs import read_config, read_iterations, require_own_name
 
@@ -78,7 +78,7 @@ def _run_folders(runs, ids):
 _COUNTS = ("subpool", "subpool_minority", "scored", "groups_found", "groups_total")
 
 def collect(
-    runs,                         # Folder that holds run folders
+    runs:PathLike,                         # Folder that holds run folders
     ids:Iterable[str]|None=None,  # Only these runs
 ) -> pd.DataFrame:
     """All runs below a folder as one frame, a row per run and iteration; unfinished runs are
@@ -96,7 +96,7 @@ def collect(
     return df.astype({column: "Int64" for column in _COUNTS if column in df})
 
 # %% ../../nbs/study/results.ipynb #43d12295
-def collect_ids(runs, ids:Iterable[str]|None=None) -> pd.DataFrame:
+def collect_ids(runs:PathLike, ids:Iterable[str]|None=None) -> pd.DataFrame:
     """One row per labelled instance: `run`, the `iteration` at which it was asked
     (−1 for the initial set), and `id`."""
     rows = []
@@ -129,7 +129,7 @@ def _file_digest(path):
         return sha256(path)
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
-def read_digests(folder) -> dict[str, str]:
+def read_digests(folder:PathLike) -> dict[str, str]:
     "File -> SHA-256, as `digests.json` of a results folder lists them."
     path = Path(folder)/"digests.json"
     if not path.exists():
@@ -157,7 +157,7 @@ def _write_new(path, write):
             shutil.copyfile(new, tmp)
 
 def note_digests(
-    folder,              # A results folder, whose lock the caller holds
+    folder:PathLike,              # A results folder:PathLike, whose lock the caller holds
     names:Iterable[str], # Files in it that were just written
 ) -> None:
     "List the digests of files in `digests.json`."
@@ -169,7 +169,7 @@ def note_digests(
 _TAKE_BACK = "take it back from where you have it (`git checkout`)"
 
 def require_whole(
-    folder,              # A results folder
+    folder:PathLike,              # A results folder
     names:Iterable[str], # Files in it that belong together
     fix:str=_TAKE_BACK,  # How to get them again
 ) -> None:
@@ -197,7 +197,7 @@ def require_whole(
                      f"To go on, {fix}")
 
 # %% ../../nbs/study/results.ipynb #6d8cbd00
-def read_parquet(path, columns:Sequence[str]|None=None) -> pd.DataFrame:
+def read_parquet(path:PathLike, columns:Sequence[str]|None=None) -> pd.DataFrame:
     "A parquet file as a frame; a `ValueError` that names it where it cannot be read."
     try:
         return pd.read_parquet(path, columns=columns)
@@ -260,7 +260,7 @@ def _machine_facts(configs):
     )
 
 def keep_machine(
-    runs,          # Folder of the run folders that this machine makes
+    runs:PathLike, # Folder of the run folders that this machine makes
     configs:dict,  # Run -> the fields of its configuration
     **more:Any,    # What else the note should hold
 ) -> None:
@@ -312,7 +312,7 @@ def require_free_name(
     return str(name)
 
 @contextmanager
-def writing_results(folder):
+def writing_results(folder:PathLike) -> Iterator[None]:
     "Hold the lock of a results folder, and begin without what killed processes left there."
     from filelock import FileLock
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -394,10 +394,10 @@ def _refuse_loss(profile, folder, old, new):
 # %% ../../nbs/study/results.ipynb #74e70ba2
 def save_results(
     profile:str,
-    runs,                         # Folder that holds run folders
+    runs:PathLike,                         # Folder that holds run folders
     command:str,                  # What made them, for the record
     ids:Iterable[str]|None=None,  # Only these runs, all of which the profile should have
-    folder=None,                  # Where results go; default: the saved results
+    folder:PathLike|None=None,                  # Where results go; default: the saved results
     add:bool=False,               # Keep what is saved of the profile; runs made anew replace theirs
     replace:bool=False,           # Overwrite what is saved of the profile
 ) -> pd.DataFrame:
@@ -456,12 +456,12 @@ def _saved_file(profile, folder, ending):
 
 def load_results(
     profile:str, # Its name
-    folder=None, # Where results are; default: the saved results
+    folder:PathLike|None=None, # Where results are; default: the saved results
 ) -> pd.DataFrame:
     "The saved frame of a profile, a row per run and iteration."
     return read_parquet(_saved_file(profile, folder, ".parquet"))
 
-def load_ids(profile:str, folder=None) -> pd.DataFrame:
+def load_ids(profile:str, folder:PathLike|None=None) -> pd.DataFrame:
     "The saved labelled ids of a profile: `run`, `iteration`, `id`."
     path = _saved_file(profile, folder, "-ids.parquet")
     ids = read_parquet(path)
@@ -470,7 +470,7 @@ def load_ids(profile:str, folder=None) -> pd.DataFrame:
                          "labelled ids")
     return ids
 
-def load_about(profile:str, folder=None) -> dict:
+def load_about(profile:str, folder:PathLike|None=None) -> dict:
     "How a profile's results were made, as `provenance` has it."
     path = _saved_file(profile, folder, ".json")
     try:
@@ -482,7 +482,7 @@ def load_about(profile:str, folder=None) -> dict:
                          f"or collect the runs of {profile} again") from None
     return about
 
-def saved_runs(profile:str, folder=None) -> set[str]:
+def saved_runs(profile:str, folder:PathLike|None=None) -> set[str]:
     "Names of the runs of a profile that are saved."
     if not (Path(folder or results_dir())/f"{profile}.parquet").exists():
         return set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files import digest, lookup, require
+from ..files import PathLike, digest, lookup, require
 from .config import run_id
 from .grid import is_done, require_kernel, require_workers, run_job, warm
 from .profiles import PROFILES, grid_cells
@@ -77,7 +77,7 @@ def differs(
 # %% ../../nbs/study/verify.ipynb #3a9d9cc1
 def compare(
     profile:str,         # Whose saved results
-    runs,                # Where the run folders of the repetition are
+    runs:PathLike,       # Where the run folders of the repetition are
     todo:dict|None=None, # Only these grid cells, name -> configurations; default: all
 ) -> pd.DataFrame:
     """Per run that is finished below `runs` and saved: do its labelled ids agree with the saved
@@ -118,7 +118,7 @@ def _whole_cells(profile):
 
 def verify(
     profile:str,                # Whose saved results
-    runs,                       # An empty folder
+    runs:PathLike,              # An empty folder
     n:int=3,                    # Grid cells to draw
     word:str="",                # What draws them
     of:Iterable[str]|None=None, # Draw among these grid cells only

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from anchoral.study.profiles import PROFILES, Profile, grid_cells, independent_s
 from anchoral.study.runs import read_iterations
 
 ROOT = Path(__file__).parents[1]
-needs_torch = pytest.mark.skipif(not finetune.importlib.util.find_spec("torch"), reason="needs torch")
+needs_torch = pytest.mark.skipif(not find_spec("torch"), reason="needs torch")
 # two settings, two draws, two iterations
 TOY = Profile("toy", dict(task="gpu-toy", learner="finetune", model="gpu-toy", encoder="lsa", index="exact",
                           n_initial=20, per_minority=5, query_size=10, budget=30, epochs=1, min_steps=2,
@@ -55,7 +56,7 @@ def add_toys(sha, put=dict.__setitem__):
     weights = embeddings._Weights(None, None, sha, lambda home: home.parent/"toy")
     put(tasks.TASKS, "gpu-toy", toy_task)
     put(embeddings._PINNED, "gpu-toy", weights)
-    put(finetune.MODELS, "gpu-toy", (None, None, 4e-5))
+    put(finetune.CHECKPOINTS, "gpu-toy", (None, None, 4e-5))
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,8 @@ __all__ = list(_FACE)
 
 def __getattr__(name: str):
     if name not in _FACE:
-        raise AttributeError(f"module 'anchoral' has no attribute {name!r}; it has {', '.join(_FACE)}, "
-                             "and its modules have the rest")
+        raise AttributeError(f"module 'anchoral' has no attribute {name!r}; "
+                             f"it has {', '.join(_FACE)}, and its modules have the rest")
     from importlib import import_module
     return getattr(import_module(f"anchoral.{_FACE[name]}"), name)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import readability
 
 import anchoral
 from anchoral import cli
@@ -90,6 +91,22 @@ def test_readme():
         assert command in cli.parser()._subparsers._group_actions[0].choices
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", readme): assert (ROOT/link).exists(), link
     for image in re.findall(r'src="([^"]+)"', readme): assert image.startswith("data:") or (ROOT/image).exists(), image
+
+
+def test_readme_is_short():
+    "At most 900 words outside its examples of code."
+    text = re.sub(r"```.*?```", "", (ROOT/"README.md").read_text(), flags=re.S)
+    assert len(text.split()) <= 900
+
+
+def test_the_code_reads_at_walking_pace():
+    "DESIGN's measures, which `python tests/readability.py` prints."
+    found = readability.measure()
+    assert found["% of lines over 100 columns (target 0)"] == 0
+    assert found["median length of a line (target 45)"] <= 46
+    assert found["nested comprehensions per 100 lines (target .1)"] <= .1
+    assert found["public names (target 200)"] <= 200
+    assert found["% of public functions with all types (target 95)"] >= 95
 
 
 def test_readme_is_the_index(tmp_path):

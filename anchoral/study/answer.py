@@ -106,13 +106,10 @@ def replication_table(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/answer.ipynb #aff3aa91
-_ASKED_ABOUT = ("time", "size", "balance", "discovery", "clusters", "turnover", "minority",
-                "minority-in-time", "majority", "anchoring", "random")
+_ASKED_ABOUT = ("time", "size", "balance", "discovery", "minority", "majority", "random")
 _HEADINGS = {
     "paper": "the paper's tables",
-    "fine-tuned": "ours: fine-tuned, pools of the paper's size",
-    "head": "the same pools, a head",
-    "after the fact": "smaller pools, mostly a head",
+    "fine-tuned": "ours, fine-tuned",
 }
 
 def _titles(compared):
@@ -129,8 +126,6 @@ def first_table(
     "The claims that people ask about, as a Markdown table."
     titles = _titles(compared)[list(_ASKED_ABOUT)]
     table = replication_table(compared, folder).set_index("claim").loc[titles]
-    for column in ("head", "after the fact"):
-        table[column] = table[column].str.split(":").str[0]
     lines = [_markdown_row(["claim", *_HEADINGS.values()]), "|---" * (len(_HEADINGS) + 1) + "|"]
     for claim, row in table.iterrows():
         lines.append(_markdown_row([claim, *row[list(_HEADINGS)]]))
@@ -164,7 +159,7 @@ def _counts_sentence(tuned, outcomes):
         return (outcomes == outcome).sum()
     return ("On pools of the paper's size (over 100,000 texts) with a fine-tuned model, "
             f"{_units_in_words(tuned)}: of {len(outcomes)} claims of the paper, "
-            f"{of('consistent here')} held in every unit, {of('contrary here')} were contradicted, "
+            f"{of('consistent here')} held, {of('contrary here')} were contradicted, "
             f"{of('undecided')} stayed undecided, {of('mixed')} differed between units, and "
             f"{of('open')} have too few runs yet or cannot be tested.")
 

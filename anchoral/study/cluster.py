@@ -112,7 +112,7 @@ def _closed_at_the_end(cluster):
 
 @contextmanager
 def connected(
-    where:Any="local", # "local", the name of a queue, a scheduler's address, or a Dask cluster object
+    where:Any="local", # Or the name of a queue, a scheduler's address, a Dask cluster object
     workers:int=2,     # Processes or jobs, where the cluster is started here
 ) -> Iterator[Any]:
     "A client of a Dask cluster. `OSError` when nothing answers at an address."

@@ -79,7 +79,9 @@ def _tuned_seeds(first=100):
     2 data orders, crossed."""
     out = []
     for number in range(8):
-        data, model, order = (first + bit for bit in (number >> 2, number >> 1 & 1, number & 1))
+        data = first + (number >> 2)
+        model = first + (number >> 1 & 1)
+        order = first + (number & 1)
         out.append(dict(data_seed=data, filter_seed=data, strategy_seed=data,
                         model_seed=model, order_seed=order))
     return tuple(out)

@@ -177,7 +177,8 @@ def require_whole(
     they were written."""
     folder = Path(folder)
     listed = read_digests(folder)
-    bad, whole, gone = [], [], []
+    bad, whole = [], []
+    gone = [] # those of the bad that are not there
     for name in names:
         if name not in listed:
             continue

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..data import Task
-from ..files import PathLike, append_line, as_line, atomic, digest, locked, read_lines, require, sweep
+from ..files import PathLike, append_line, as_line, atomic, digest
+from ..files import locked, read_lines, require, sweep
 from ..finetune import f1_per_class
 from ..loop import Iteration, simulate
 from .config import LATER, Config, resolve, run_name, variant_of

@@ -175,10 +175,14 @@ PROFILES["open"] = Profile(
     seeds=head_seeds(8))
 
 # %% ../../nbs/study/profiles.ipynb #cad5c587
+_CONSTANTS = (1., 10., 30., 100., 300., 1000., 10000.)
+
 PROFILES["head"] = Profile(
-    about="Choosing the head's regularisation, on a task that is never reported: 7 values, 4 runs",
+    about="Choosing the head's regularisation, on a task that is never reported: 7 values, "
+          "4 runs of AnchorAL and of No-Op",
     base=dict(task="news20-autos", strategy="entropy", budget=600),
-    settings=tuple(_anchoral(f"C={C:g}", C=float(C)) for C in (1, 10, 30, 100, 300, 1000, 10000)),
+    settings=(*(_anchoral(f"C={C:g}", C=C) for C in _CONSTANTS),
+              *(dict(variant=f"No-Op, C={C:g}", filter="none", C=C) for C in _CONSTANTS)),
     seeds=head_seeds(4, first=0))
 
 _TRIED = dict(learner="finetune", strategy="entropy", model_tokens=32, layers=2, lr=2e-4, amp=True)
@@ -208,11 +212,11 @@ _THREE_SEEDS = [_tuned_seeds()[i] for i in (0, 3, 6)] # both values of each seed
 
 PROFILES["finetune"] = Profile(
     about="Real fine-tuning of a pretrained transformer: 400 annotations, "
-          "8 runs of AnchorAL, RandSub and SEALS, 3 of No-Op, Random and AnchorAL with another "
+          "8 runs of AnchorAL, RandSub, SEALS and No-Op, 3 of Random and AnchorAL with another "
           "index",
     base=dict(_CHOSEN, task="reuters-agri", budget=400),
-    settings=(*settings("anchoral", "randsub", "seals"),
-              *with_fields(settings("none", "random"), seeds=_THREE_SEEDS),
+    settings=(*settings("anchoral", "randsub", "seals", "none"),
+              *with_fields(settings("random"), seeds=_THREE_SEEDS),
               _anchoral("index: mpnet", encoder="mpnet", tokens=64, seeds=_THREE_SEEDS)),
     seeds=_tuned_seeds())
 

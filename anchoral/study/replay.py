@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from ..files import PathLike, atomic, digest, require
@@ -60,12 +61,13 @@ def overlaps(
     numbers = range(-1, len(asked) - 1)
     batches = [ids.id[ids.iteration == number].to_numpy(np.int64) for number in numbers]
     before, found = None, []
-    for saved, subpool in zip(asked.itertuples(), subpools(config, batches)):
-        require(digest(subpool.ids) == saved.subpool_digest,
-                f"run {saved.run}, iteration {saved.iteration}: the subpool made again is not the "
-                "saved one; embeddings, packages or code differ from the run's")
-        found.append(np.nan if before is None else jaccard(before, subpool.ids))
-        before = subpool.ids
+    with threadpool_limits(config.threads): # as in the run: another number may decide a tie
+        for saved, subpool in zip(asked.itertuples(), subpools(config, batches)):
+            require(digest(subpool.ids) == saved.subpool_digest,
+                    f"run {saved.run}, iteration {saved.iteration}: the subpool made again is not "
+                    "the saved one; embeddings, packages or code differ from the run's")
+            found.append(np.nan if before is None else jaccard(before, subpool.ids))
+            before = subpool.ids
     return asked[["run", "iteration"]].reset_index(drop=True).assign(overlap=found)
 
 # %% ../../nbs/study/replay.ipynb #d5edf98d

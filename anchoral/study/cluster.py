@@ -135,6 +135,7 @@ def run_there(config:Config, folder:PathLike, wait:float=600) -> str:
         pass # free now; `run` takes it
     return run(config, folder)[-1]["end"]
 
+# %% ../../nbs/study/cluster.ipynb #bbd2ab07
 _PATIENCE = 12 # checks of ten seconds that find no worker at all
 
 def _ended(client, futures, is_local):

@@ -78,6 +78,7 @@ class Config:
         _check_learner_fields(self)
         _check_together(self)
 
+# %% ../../nbs/study/config.ipynb #832e6a75
 def make_config(**fields:Any) -> Config:
     "A `Config`; unknown names are refused with the nearest valid one named."
     valid = {f.name: f for f in dataclasses.fields(Config)}
@@ -89,6 +90,7 @@ def make_config(**fields:Any) -> Config:
 _POSITIVE = ("query_size n_initial per_minority n_anchors n_neighbours max_subpool subpool_size "
              "tokens C epochs batch_size model_tokens threads").split() # fields that cannot be 0
 
+# %% ../../nbs/study/config.ipynb #546471d3
 def _check_text(text, what):
     """A `ValueError` for line breaks, other control characters and lone surrogates:
     no file or log could hold them."""
@@ -97,6 +99,7 @@ def _check_text(text, what):
                 f"{what} holds {character!r} at position {at}, which is no printable character; "
                 "leave it out")
 
+# %% ../../nbs/study/config.ipynb #33e6e9e3
 def _check_number(name, value, kind):
     "A `ValueError` unless a number is finite, not negative, and not 0 where the field cannot be."
     if 0 < value < float("inf"):
@@ -107,11 +110,13 @@ def _check_number(name, value, kind):
     least = "at least 1" if kind is int else "above 0"
     raise ValueError(f"{name} must be {least}, got {value!r}")
 
+# %% ../../nbs/study/config.ipynb #234e142e
 def _one_spelling(value, default):
     "A number for a field of decimal numbers as the field's default is written: 300 becomes 300.0."
     same = type(default)(value)
     return same if same == value else float(value)
 
+# %% ../../nbs/study/config.ipynb #7c77ef2a
 def _check_values(c):
     "Raise a `ValueError` that names the field, the value and the fix."
     for field in dataclasses.fields(c):
@@ -238,6 +243,7 @@ def _make_learner(c, task):
     fields |= dict(lr=c.lr or None, layers=c.layers or None) # None: the learner's own default
     return LEARNERS[c.learner](**{name: fields[name] for name in takes if name in fields})
 
+# %% ../../nbs/study/config.ipynb #78ab4bcb
 _READ_BY = "task learner encoder tokens head_encoder model model_tokens layers".split()
 _readings = {} # (field values) -> the pool and the test set as a learner reads them
 
@@ -279,6 +285,7 @@ def _check_task(c, task):
             f"the pool of {c.task!r} has {n} instances, "
             f"fewer than the initial set and one query of {c.query_size}")
 
+# %% ../../nbs/study/config.ipynb #d7da2f71
 def draw_initial(config:Config, task:Task) -> np.ndarray:
     """The ids of the initial set, once the pool is known to serve the configuration;
     a `ValueError` where it does not, or where a class is missing from the set."""
@@ -309,6 +316,7 @@ def make_active_learner(
     seeds = Seeds(config.model_seed, config.order_seed, config.filter_seed, config.strategy_seed)
     return ActiveLearner(index, x, learner, filter, strategy, task.n_classes, task.minority, seeds)
 
+# %% ../../nbs/study/config.ipynb #1e800c98
 @dataclass(frozen=True)
 class Experiment:
     "A configuration whose names have become objects."

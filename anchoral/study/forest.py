@@ -87,6 +87,7 @@ def _rows(judged:pd.DataFrame) -> list:
         y += .8
     return out
 
+# %% ../../nbs/study/forest.ipynb #705c8c4d
 def _mark(ax:Axes, row:_Row) -> None:
     "An interval, and a mean that is filled where it is sure."
     r = row.numbers
@@ -109,6 +110,7 @@ def _band(ax:Axes, claim:Claim) -> None:
     ax.axvspan(-half, half, color="#000000", alpha=.1, lw=0, zorder=0)
     ax.axvline(0, color="#555555", lw=.8, zorder=1)
 
+# %% ../../nbs/study/forest.ipynb #40d2c53f
 def _panel(ax:Axes, claim:Claim, judged:pd.DataFrame) -> None:
     "All units of one claim."
     rows = _rows(judged)
@@ -149,6 +151,7 @@ def _key(fig:Figure, judged:pd.DataFrame) -> None:
     with matplotlib.rc_context(style()):
         fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2)
 
+# %% ../../nbs/study/forest.ipynb #dee41842
 def _number(value:float, claim:Claim) -> str:
     "A ratio from its logarithm, or a difference."
     return f"× {10**value:.2g}" if claim.scale == "ratio" else f"{value:+.3f}"
@@ -162,6 +165,7 @@ def _in_words(claim:Claim, judged:pd.DataFrame) -> str:
         words.append(f"{r.task}{against} {_number(r.mean, claim)} ({interval}), {r.verdict}")
     return f"{claim.title}: {'; '.join(words)}."
 
+# %% ../../nbs/study/forest.ipynb #f2808d37
 def figure_forest(
     judged:pd.DataFrame,      # From `apply_second_rule`, or some of its rows
     claims:dict[str, Claim],  # From `load_claims(2)`

@@ -94,6 +94,7 @@ spec = KernelSpecManager().get_kernel_spec("python3")
 print(json.dumps([spec.argv[0], spec.resource_dir]))
 """
 
+# %% ../../nbs/study/grid.ipynb #924e4bb5
 def _is_ours(program):
     "Whether a kernel's program is the Python of this environment."
     if program in ("python", "python3", f"python3.{sys.version_info.minor}"):
@@ -188,6 +189,7 @@ class Summary:
                  f"{len(self.failed)} failed")
         return "\n".join([first, *(f"  failed: {name}: {e}" for name, e in self.failed.items())])
 
+# %% ../../nbs/study/grid.ipynb #ca9dcb6d
 _SHARED = "task encoder tokens head_encoder learner model model_tokens layers index".split()
 
 def warm(todo:dict) -> None:

@@ -110,6 +110,7 @@ def style() -> dict:
     }
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
 
+# %% ../../nbs/study/looks.ipynb #e346e1d4
 def canvas(
     rows:int=1,       # Panels from top to bottom
     columns:int=1,    # Panels from left to right
@@ -148,6 +149,7 @@ def _unknown_method(name:str) -> str:
     return (f"unknown variant {name!r}{nearest}: rename it to one of {list(METHODS)}, "
             f"or give it a look with looks.METHODS[{name!r}] = Method(...)")
 
+# %% ../../nbs/study/looks.ipynb #0a7170a4
 def _require_drawable(
     df:pd.DataFrame,           # Results, one row per run and iteration
     columns:Sequence[str]=(),  # Columns needed beside variant, run and iteration
@@ -198,6 +200,7 @@ def _draw_spread(ax:Axes, method:Method, wide:pd.DataFrame, zorder:int) -> None:
         for run in wide:
             ax.plot(wide.index, wide[run], color=method.colour, lw=.6, alpha=.35, zorder=zorder)
 
+# %% ../../nbs/study/looks.ipynb #11eedd42
 def _draw_line(
     ax:Axes,
     name:str,           # Key of `METHODS`
@@ -280,6 +283,7 @@ def _how_to_read(df:pd.DataFrame) -> str:
     by = [c for c in ("task", "learner", "strategy", "variant") if c in df]
     return _spread_in_words(df.groupby(by, dropna=False)["run"].nunique(), "run")
 
+# %% ../../nbs/study/looks.ipynb #5c4226ed
 def _handle(m:Method) -> Line2D:
     "A method's line in a legend."
     return Line2D([], [], color=m.colour, linestyle=m.line, marker=m.marker, markersize=m.size,

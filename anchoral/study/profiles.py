@@ -24,6 +24,7 @@ _SETTINGS = {
     "random": dict(filter="none", strategy="random"),
 }
 
+# %% ../../nbs/study/profiles.ipynb #532d6918
 @dataclass(frozen=True)
 class Profile:
     "A grid: `base` with each of `settings` on top, each for all `seeds`."
@@ -74,6 +75,7 @@ def independent_seeds(n:int, first:int=200) -> tuple[dict, ...]:
     "Seeds for `n` independent draws: every source of randomness differs from draw to draw."
     return tuple(dict.fromkeys(_SOURCES, seed) for seed in range(first, first + n))
 
+# %% ../../nbs/study/profiles.ipynb #9299c8d8
 def _tuned_seeds(first=100):
     """Seeds for 8 runs of a fine-tuned model: 2 initial sets, 2 initialisations and
     2 data orders, crossed."""
@@ -96,6 +98,7 @@ def _row_of_table3(gamma_maj, gamma_min, n_anchors, n_neighbours):
     return dict(variant=name, filter="anchoral", gamma_maj=gamma_maj, gamma_min=gamma_min,
                 n_anchors=n_anchors, n_neighbours=n_neighbours)
 
+# %% ../../nbs/study/profiles.ipynb #53e1b49e
 _TABLE3 = (
     _row_of_table3("kmeans++", "kmeans++", 10, 50), # the paper's headline setting
     _row_of_table3("entropy", "kmeans++", 10, 50),
@@ -108,6 +111,7 @@ _TABLE3 = (
 
 PROFILES = {}
 
+# %% ../../nbs/study/profiles.ipynb #19ae42f9
 PROFILES["quick"] = Profile(
     about="The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
     base=dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600),
@@ -141,6 +145,7 @@ PROFILES["missed-cluster"] = Profile(
         settings("anchoral", "seals", "randsub", "none")),
     seeds=head_seeds(8))
 
+# %% ../../nbs/study/profiles.ipynb #fd68bfc5
 def _anchoral(name, **fields):
     "A setting of AnchorAL under a name of its own."
     return dict(variant=name, filter="anchoral") | fields
@@ -185,6 +190,7 @@ PROFILES["head"] = Profile(
               *(dict(variant=f"No-Op, C={C:g}", filter="none", C=C) for C in _CONSTANTS)),
     seeds=head_seeds(4, first=0))
 
+# %% ../../nbs/study/profiles.ipynb #151e1a55
 _TRIED = dict(learner="finetune", strategy="entropy", model_tokens=32, layers=2, lr=2e-4, amp=True)
 _CHOSEN = dict(_TRIED, model_tokens=48, layers=1) # by the profile `settings`
 
@@ -235,6 +241,7 @@ def _all_filters(task, *strategies):
     at_random = with_fields(settings("random"), task=task)
     return _paper_sized(task, "anchoral seals randsub none", *strategies) + at_random
 
+# %% ../../nbs/study/profiles.ipynb #5fdb68a9
 PROFILES["wordnet"] = Profile(
     about="The paper's comparison on pools of the paper's size: a fine-tuned model of BERT-tiny's "
           "shape, 600 annotations, 8 independent draws",
@@ -295,6 +302,7 @@ def _other_models(task):
         out += _block(task, model, _WITHOUT_NO_OP, "entropy")
     return out
 
+# %% ../../nbs/study/profiles.ipynb #1a6d6d3f
 _PAPER = [
     *_block("amazon-agri", "bert-base", _WITH_NO_OP, "entropy", "ft-bertkm"),
     *_block("amazon-agri", "bert-base", "anchoral none randsub", "badge"),

@@ -43,6 +43,7 @@ def _f1_columns(lines, task):
         columns[f"f1_minority_{part}"] = [line["f1_parts"][part] for line in lines]
     return columns
 
+# %% ../../nbs/study/results.ipynb #116c32da
 def _clock_columns(lines):
     "Wall-clock seconds of each part, and processor seconds where the run recorded them."
     columns = {}
@@ -52,6 +53,7 @@ def _clock_columns(lines):
             columns[f"processor_{part}"] = [line["processor"][part] for line in lines]
     return columns
 
+# %% ../../nbs/study/results.ipynb #4d2dd217
 def run_frame(
     config:dict,      # Fields of the configuration
     lines:list[dict], # Of its iterations, as `read_iterations` gives them
@@ -74,6 +76,7 @@ def _run_folders(runs, ids):
     folders = [path.parent for path in sorted(Path(runs).glob("*/config.json"))]
     return [folder for folder in folders if ids is None or folder.name in ids]
 
+# %% ../../nbs/study/results.ipynb #4d8cff0e
 # whole numbers, some of them missing
 _COUNTS = ("subpool", "subpool_minority", "scored", "groups_found", "groups_total")
 
@@ -129,6 +132,7 @@ def _file_digest(path):
         return sha256(path)
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
+# %% ../../nbs/study/results.ipynb #9daf2fc1
 def read_digests(folder:PathLike) -> dict[str, str]:
     "File -> SHA-256, as `digests.json` of a results folder lists them."
     path = Path(folder)/"digests.json"
@@ -145,6 +149,7 @@ def read_digests(folder:PathLike) -> dict[str, str]:
                          "or delete it to read the results unchecked") from None
     return listed
 
+# %% ../../nbs/study/results.ipynb #ac068640
 def _write_new(path, write):
     """Write a file unless it would have the bytes it has:
     what did not change keeps its date, and nothing is drawn again."""
@@ -156,6 +161,7 @@ def _write_new(path, write):
         with atomic(path) as tmp:
             shutil.copyfile(new, tmp)
 
+# %% ../../nbs/study/results.ipynb #1b75c41d
 def note_digests(
     folder:PathLike,              # A results folder:PathLike, whose lock the caller holds
     names:Iterable[str], # Files in it that were just written
@@ -240,6 +246,7 @@ def vectors_of(configs:dict) -> dict[str, str]:
         out[f"{task}, {encoder}, {tokens} tokens"] = vectors_digest(index.vectors)
     return out
 
+# %% ../../nbs/study/results.ipynb #c2afcdaa
 def _installed(package):
     "The version of a package, or None."
     from importlib.metadata import PackageNotFoundError, version
@@ -312,6 +319,7 @@ def require_free_name(
                                "would be overwritten; choose another name")
     return str(name)
 
+# %% ../../nbs/study/results.ipynb #599d4da4
 @contextmanager
 def writing_results(folder:PathLike) -> Iterator[None]:
     "Hold the lock of a results folder, and begin without what killed processes left there."
@@ -337,6 +345,7 @@ def _same_session(old, new):
     same_machine = all(old[field] == new[field] for field in _SESSION)
     return same_machine and all(old["vectors"][key] == new["vectors"][key] for key in shared)
 
+# %% ../../nbs/study/results.ipynb #f1a20828
 def _sessions(old, new, kept):
     "The sessions of runs that are kept beside new ones, each with its runs."
     sessions, named = [], set()
@@ -373,6 +382,7 @@ def _with_saved(saved, new, ids):
         about["sessions"] = sessions
     return df, asked, about
 
+# %% ../../nbs/study/results.ipynb #1d383650
 def _rows_of_runs(df, columns):
     "The rows of each run as text, so that they can be compared."
     runs = df.groupby("run", observed=True)
@@ -455,6 +465,7 @@ def _saved_file(profile, folder, ending):
                             f"{', '.join(have) or 'none'}); "
                             f"make them with {_made_by(profile)}")
 
+# %% ../../nbs/study/results.ipynb #39692676
 def load_results(
     profile:str, # Its name
     folder:PathLike|None=None, # Where results are; default: the saved results

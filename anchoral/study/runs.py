@@ -37,6 +37,7 @@ def _check_iteration(line, number):
     require(not new, f"it has {', '.join(new)}, as a newer version of anchoral may write; update "
                      "anchoral")
 
+# %% ../../nbs/study/runs.ipynb #76b9e8b9
 def read_iterations(folder:PathLike) -> list[dict]:
     "The iterations saved in a run folder; a last line that was cut off is left out."
     path = Path(folder)/"iterations.jsonl"
@@ -73,6 +74,7 @@ def read_config(folder:PathLike) -> dict:
     require(not lacking, f"{path} is damaged (it lacks {', '.join(lacking)}); {again}")
     return fields
 
+# %% ../../nbs/study/runs.ipynb #88486ced
 def require_own_name(folder:PathLike, fields:dict) -> None:
     "A `ValueError` where a run folder is named after another configuration than it holds."
     folder = Path(folder)
@@ -101,6 +103,7 @@ def _keep_config(config, folder):
     with atomic(path) as tmp:
         tmp.write_text(json.dumps(want, indent=1))
 
+# %% ../../nbs/study/runs.ipynb #1e676de7
 def _open_run(config, folder):
     "The iterations already done, after checking that the folder is this configuration's."
     sweep(folder, older=0)
@@ -131,6 +134,7 @@ def _f1_of_parts(task, predicted):
         out[part] = f1[minority].mean()
     return out
 
+# %% ../../nbs/study/runs.ipynb #d9bc9e70
 def _groups_found(task, labelled):
     """How many sub-clusters of the minority have a labelled instance; None where the task knows
     none."""

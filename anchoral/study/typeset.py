@@ -69,6 +69,7 @@ _TEX = {
     "·": r"$\cdot$",
 }
 
+# %% ../../nbs/study/typeset.ipynb #6127a7f4
 def _printable(text:str) -> str:
     "Control characters as spaces."
     return "".join(c if c.isprintable() else " " for c in text)
@@ -100,6 +101,7 @@ def _tex_head(df:pd.DataFrame) -> list:
         lines += [" & ".join(titles) + r" \\", " ".join(rules)]
     return [*lines, " & ".join(map(_tex, names)) + r" \\", r"\midrule"]
 
+# %% ../../nbs/study/typeset.ipynb #b81e6dcc
 def to_tex(
     df:pd.DataFrame,  # Printed table
     title:str="",     # A comment over the table
@@ -130,6 +132,7 @@ _CSS = ("body{font:14px/1.45 system-ui,sans-serif;color:#222;margin:1.5rem}"
         "tr.new{border-top:1px solid #bbb}"
         "td.mark{background:#dedede}div{overflow-x:auto}p{color:#555;max-width:60rem}")
 
+# %% ../../nbs/study/typeset.ipynb #5635e713
 def _html(value) -> str:
     "A value as HTML."
     return html.escape(str(value))
@@ -148,6 +151,7 @@ def _html_head(df:pd.DataFrame, stub:int) -> str:
     rows = [f"<tr>{''.join(upper)}</tr>\n"] if upper else []
     return "".join([*rows, f"<tr>{''.join(lower)}</tr>"])
 
+# %% ../../nbs/study/typeset.ipynb #dc3ffd9a
 def _html_row(row:tuple, covers:np.ndarray, stub:int) -> str:
     "One row: cells that span rows, the cell that names the row, and numbers."
     cells = [f'<th scope="rowgroup" rowspan="{n}">{_html(value)}</th>'
@@ -159,6 +163,7 @@ def _html_row(row:tuple, covers:np.ndarray, stub:int) -> str:
     new = ' class="new"' if covers.any() else ""
     return f"<tr{new}>{''.join(cells)}</tr>"
 
+# %% ../../nbs/study/typeset.ipynb #e9a4399f
 def to_html(
     df:pd.DataFrame,  # Printed table
     title:str="",     # A caption

@@ -105,6 +105,7 @@ def _require_empty(folder):
     require(not is_used, f"{folder} is not empty, and runs that are there would not be made again; "
                          "give another folder")
 
+# %% ../../nbs/study/verify.ipynb #b28c04b8
 def _whole_cells(profile):
     "The grid cells of which all runs are saved."
     have = set(load_ids(profile).run) # not all of a profile need be there yet

@@ -170,7 +170,7 @@ _EFFECT_SENTENCES = { # claim -> what its effect is, in words
     "minority": "its mean minority F1 differed by {}",
 }
 _SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape reads 32 tokens, with 600 annotations "
-                "instead of 5,000; the texts are dictionary entries; A, K, M, RandSub's 10,000 and "
+                "instead of 5,000; the texts are dictionary entries; A, K, M, RandSub's size and "
                 "the training schedule are the paper's.")
 _NEVER_RUN = ("Never run here: the paper's own four tasks and its six models, "
               "which only the hub has.")

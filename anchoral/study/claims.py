@@ -15,6 +15,7 @@ import pandas as pd
 from ..files import lookup
 from .config import Config
 from .looks import _ENCODER, learner_label, METHODS
+from .profiles import RANDSUB_SIZE, SMALL_RANDSUB_SIZE
 from .results import load_results, results_dir
 
 # %% ../../nbs/study/claims.ipynb #6d6ff866
@@ -62,16 +63,16 @@ _BY_PARAMETERS = re.compile( # such as "kmeans++/entropy, A=10, K=50" and perhap
 _BY_NAME = {
     "anchoral": _DEFAULTS | {"filter": "anchoral"},
     "no-anchoring": _DEFAULTS | {"filter": "no-anchoring"},
-    "seals": {"filter": "seals", "n_neighbours": 50},
+    "seals": {"filter": "seals", "n_neighbours": _DEFAULTS["n_neighbours"]},
     "none": {"filter": "none"},
     "random": {"filter": "none"},
-    "randsub": {"filter": "randsub", "subpool_size": 1_000},
+    "randsub": {"filter": "randsub", "subpool_size": SMALL_RANDSUB_SIZE},
 }
 
 def _parameters(setting, profile=""):
     "The columns of a frame, and the values in them, that a setting's name stands for."
     if setting == "randsub" and profile in PAPER_SIZED:
-        return _BY_NAME[setting] | {"subpool_size": 10_000}
+        return _BY_NAME[setting] | {"subpool_size": RANDSUB_SIZE}
     parts = _BY_PARAMETERS.fullmatch(setting)
     if not parts:
         return lookup(setting, _BY_NAME, "setting")

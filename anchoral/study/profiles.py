@@ -11,13 +11,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
+from ..filters import filter_params
 from .config import Config, make_config, variant_of
+
+# %% ../../nbs/study/profiles.ipynb #4f24efcb
+RANDSUB_SIZE = filter_params("randsub")["subpool_size"] # the paper's, where the filter has it
+SMALL_RANDSUB_SIZE = 1_000 # for pools of at most 20,000 texts
 
 # %% ../../nbs/study/profiles.ipynb #2e9a7ae9
 _SETTINGS = {
     "anchoral": dict(filter="anchoral"),
     "anchoral-scaled": dict(filter="anchoral", n_anchors=5, n_neighbours=20),
-    "randsub": dict(filter="randsub", subpool_size=1_000),
+    "randsub": dict(filter="randsub", subpool_size=SMALL_RANDSUB_SIZE),
     "no-anchoring": dict(filter="no-anchoring"),
     "seals": dict(filter="seals"),
     "none": dict(filter="none"),
@@ -227,14 +232,13 @@ PROFILES["finetune"] = Profile(
     seeds=_tuned_seeds())
 
 # %% ../../nbs/study/profiles.ipynb #fcbe7ce5
-_RANDSUB_SIZE = 10_000 # the paper's, also where the profile's other settings are scaled down
-_PAPER_SIZED = dict(budget=600, tokens=64, subpool_size=_RANDSUB_SIZE)
+_PAPER_SIZED = dict(budget=600, tokens=64, subpool_size=RANDSUB_SIZE)
 _BERT_TINY = dict(learner="finetune", model="bert-tiny-splade", model_tokens=32)
 
 def _paper_sized(task, filters, *strategies):
     "Settings of a task of the paper's size: every filter with every strategy."
     filtered = with_strategies(settings(*filters.split()), *strategies)
-    return with_fields(filtered, subpool_size=_RANDSUB_SIZE, task=task)
+    return with_fields(filtered, subpool_size=RANDSUB_SIZE, task=task)
 
 def _all_filters(task, *strategies):
     "The four filters with these strategies, and Random."
@@ -293,7 +297,7 @@ _CORPORA = ("amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus")
 def _block(task, model, filters, *strategies):
     "Settings of a block of the paper's Table 5."
     filtered = with_strategies(settings(*filters.split()), *strategies)
-    return with_fields(filtered, task=task, model=model, subpool_size=_RANDSUB_SIZE)
+    return with_fields(filtered, task=task, model=model, subpool_size=RANDSUB_SIZE)
 
 def _other_models(task):
     "Settings of the models that the paper ran with one strategy."

@@ -13,6 +13,7 @@ from threading import Thread
 
 import nbformat
 import pytest
+from saved import configs
 from worlds import without_clocks
 
 from anchoral import cli
@@ -166,3 +167,89 @@ def test_a_cluster_that_cannot_be_closed_does_not_hide_what_went_wrong():
     with pytest.raises(RuntimeError, match="own error"), cluster_module._closed_at_the_end(fails_on_closing()):
         raise RuntimeError("the run's own error")
     with pytest.raises(AssertionError), cluster_module._closed_at_the_end(cannot_close()): pass
+
+
+class Future:
+    def __init__(self, error):
+        self.error = error
+
+    def exception(self):
+        return self.error
+
+
+class Client:
+    def __init__(self, error):
+        self.error = error
+
+    def submit(self, *args, **how):
+        return Future(self.error)
+
+
+def test_a_local_cluster_that_lost_its_workers_is_not_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    class Alone:
+        def scheduler_info(self):
+            return {"workers": {}}
+
+    def never(futures, timeout, return_when):
+        assert timeout == 10
+        raise TimeoutError
+
+    monkeypatch.setattr(distributed, "wait", never)
+    with pytest.raises(RuntimeError, match="none was started again"):
+        cluster_module._ended(Alone(), [Future(None)], is_local=True)
+
+
+def test_workers_that_die_while_texts_are_encoded_are_one_line(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster_module, "_ended", lambda client, futures, is_local: futures)
+    from types import SimpleNamespace
+
+    from distributed.scheduler import KilledWorker
+
+    todo = {"cell": configs(1)}
+    died = KilledWorker("warm-1", SimpleNamespace(address="tcp://x"), 3)
+    with pytest.raises(
+        RuntimeError, match="^fetching, encoding and indexing reuters-agri killed 4 workers, .*$"
+    ) as e:
+        cluster_module._warm_there(Client(died), todo)
+    assert "\n" not in str(e.value)
+    with pytest.raises(OSError, match="no network"):
+        cluster_module._warm_there(Client(OSError("no network")), todo)
+    cluster_module._warm_there(Client(None), todo)
+    assert cluster_module._in_words(died).startswith("its workers died, one after another")
+    assert cluster_module._in_words(ValueError("two\nlines")) == "ValueError: two lines"
+
+
+DIES = """
+import logging, os, signal, sys
+from anchoral.study import cluster as cluster_module, profiles
+
+def warm(todo):
+    import os, signal, time
+    time.sleep(5) # Dask does not start a worker again that dies while it starts
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cluster_module.warm = warm
+    profile = profiles.Profile("", dict(task="reuters-agri", encoder="lsa", budget=125),
+                           profiles.settings("anchoral"), profiles.head_seeds(1))
+    try:
+        cluster_module.run_on_cluster(profile, sys.argv[1], workers=1, say=lambda line: None)
+    except RuntimeError as e:
+        sys.exit(str(e))
+"""
+
+
+def test_a_cluster_whose_workers_die_prints_one_line(tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "dies.py").write_text(DIES)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "dies.py"), str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+    )
+    (line,) = (done.stdout + done.stderr).strip().splitlines()
+    assert done.returncode == 1 and "reuters-agri killed 4 workers, one after another" in line

@@ -14,9 +14,14 @@ import pandas as pd
 import pytest
 
 from anchoral import cli
-from anchoral.files import cache_dir
-from anchoral.study.config import run_id
-from anchoral.study.results import results_dir
+from anchoral.files import append_line, cache_dir
+from anchoral.study import profiles, verify
+from anchoral.study.config import make_config, run_id
+from anchoral.study.results import (
+    load_results,
+    results_dir,
+)
+from anchoral.study.runs import read_iterations, run
 from anchoral.tasks import load_task
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +105,6 @@ def test_every_argument_that_counts_refuses_zero(capsys):
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
     "A folder with one finished run, and results of our own."
-    from anchoral.study.config import make_config
     from anchoral.study.runs import run
     monkeypatch.setenv("ANCHORAL_RESULTS", str(tmp_path/"results"))
     config = make_config(task="reuters-agri", encoder="lsa", strategy="random", filter="none", budget=100)
@@ -151,7 +155,6 @@ def test_to_compare_nothing_is_a_failure(tmp_path, capsys):
 
 
 def test_an_empty_table_is_a_failure_whoever_made_it(tmp_path, monkeypatch, capsys):
-    from anchoral.study import verify
     (tmp_path/"quick").mkdir()
     empty = pd.DataFrame(columns=["cell", "run", "agree", "of", "differs_at"])
     monkeypatch.setattr(verify, "compare", lambda *args: empty)
@@ -160,7 +163,6 @@ def test_an_empty_table_is_a_failure_whoever_made_it(tmp_path, monkeypatch, caps
 
 
 def test_verify_says_what_it_did_not_compare(tmp_path, monkeypatch, capsys):
-    from anchoral.study import verify
     (tmp_path/"quick").mkdir()
     saved = pd.read_parquet(ROOT/"results/quick-ids.parquet").run.unique()
     one = pd.DataFrame([dict(cell="c", run=str(saved[0]), agree=3, of=3, differs_at=-2)])
@@ -446,3 +448,56 @@ def test_a_notebook_that_goes_well_says_nothing(tmp_path):
                           cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert nbformat.read(tmp_path/"a.ipynb", 4).cells[0].outputs[0]["data"]["text/plain"] == "2"
+
+
+def test_missing_results(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no saved results of profile 'offlin'.*anchoral run --profile offlin"):
+        load_results("offlin", tmp_path)
+
+
+@pytest.mark.parametrize("words, says", [
+    (["run", "--profile", "quik"], "did you mean 'quick'?"), (["run", "tsak=x"], "did you mean 'task'?"),
+    (["run", "budget=ten"], "budget must be of type int, got 'ten'"),
+    (["fetch", "reuters"], "unknown task 'reuters'"),
+    (["render", "--profile", "nothing"], "no saved results of profile 'nothing'"),
+    (["collect", "--runs", "/nowhere"], "no finished runs in /nowhere"),
+    (["run", "--profile", "tiny", "--workers", "0"], "workers must be at least 1, got 0"),
+])
+def test_command_line(words, says, capsys):
+    assert cli.main(words) == 1
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+def test_cache_clear(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
+    assert cli.main(["cache"]) == 0 and "is empty" in capsys.readouterr().out # and marks the folder as ours
+    (tmp_path/"cache/embeddings").mkdir(parents=True)
+    (tmp_path/"cache/embeddings/a").write_bytes(b"0"*1000)
+    assert cli.main(["cache"]) == 0 and "embeddings" in capsys.readouterr().out
+    assert cli.main(["cache", "--clear"]) == 0 and [p.name for p in (tmp_path/"cache").iterdir()] == [".anchoral-cache"]
+
+
+def test_profile_and_fields_together(capsys):
+    assert cli.main(["run", "--profile", "tiny", "task=reuters-agri"]) == 1
+    assert "leave out task=reuters-agri" in capsys.readouterr().err
+
+
+def test_the_command_line_replaces_a_profile_s_runs_only_when_told(folder, tmp_path, capsys):
+    profile = profiles.PROFILES["tiny"]
+    first, second = next(iter(profiles.grid_cells(profile).values()))
+    for c in (first, second):
+        run(c, tmp_path / "runs/tiny" / run_id(c))
+    collect_tiny = ["collect", "--profile", "tiny", "--runs", str(tmp_path / "runs")]
+    assert cli.main(collect_tiny) == 1  # 2 of the 6 runs, and it says so
+    assert "2 runs of 6" in capsys.readouterr().out
+    where = tmp_path / "runs/tiny" / run_id(first)
+    lines = read_iterations(where)
+    (where / "iterations.jsonl").unlink()
+    for r in lines:
+        append_line(where / "iterations.jsonl", r | dict(seconds=dict(fit=7.0, select=7.0, test=7.0)))
+    cli.main(collect_tiny)
+    assert "would lose 0 and replace 1" in capsys.readouterr().err
+    assert not (load_results("tiny").time_fit == 7).any()
+    cli.main([*collect_tiny, "--replace"])
+    assert (load_results("tiny").query(f"run == '{run_id(first)}'").time_fit == 7).all()

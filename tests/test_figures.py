@@ -15,6 +15,7 @@ from anchoral.study import looks as L
 from anchoral.study import tables as T
 from anchoral.study.claims import load_claims
 from anchoral.study.grid import papermill
+from anchoral.study.results import load_results
 
 SIZE = {"anchoral": lambda t: 700, "anchoral-scaled": lambda t: 180, "seals": lambda t: 900 + 60 * t,
         "randsub": lambda t: 500, "no-anchoring": lambda t: 180, "none": lambda t: 1900 - 25 * t,
@@ -452,3 +453,15 @@ def test_settings_without_a_look_are_left_out_and_named():
     assert set(both.variant) == {"anchoral", "seals", "index: mpnet"}  # its encoder is not in the table
     same = T.by_parameters(pd.concat([df, other.assign(encoder="minilm", n_anchors=20)], ignore_index=True))
     assert set(same.variant) == {"anchoral", "seals"}
+
+
+def test_one_setting():
+    "A median over several configurations is refused, whatever they differ in."
+    from anchoral.study.measures import one_setting, summary
+    df = load_results("quick")
+    assert one_setting(df) is df
+    for column, values in (("model", ["a", "b"]), ("noise", [0., .1]), ("encoder", ["lsa", "minilm"])):
+        mixed = df.assign(**{column: np.where(df.data_seed == df.data_seed.min(), *values)})
+        with pytest.raises(ValueError, match=f"mixes {column}"): one_setting(mixed)
+        if column != "model":
+            with pytest.raises(ValueError, match=f"mixes {column}"): summary(mixed)

@@ -35,7 +35,10 @@ from anchoral.strategies import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
+
 import tiny  # noqa: E402
+
+from anchoral.study.config import make_config
 
 needs_torch = pytest.mark.skipif(not all(map(importlib.util.find_spec, ("torch", "transformers"))),
                                  reason="the torch extra is not installed")
@@ -412,3 +415,16 @@ def test_a_save_that_is_still_running_is_not_swept_away(tmp_path):
     other.communicate(b"\n")
     Head(2).fit(X, Y).save(tmp_path / "a")
     assert {p.name for p in tmp_path.iterdir()} == {"a", foreign.name}
+
+
+def test_someone_elses_filter():
+    "Three lines: a function, a name in the dict, its own parameters."
+    from anchoral import filters
+    def nearest_to_first(state, rng, radius=.5):
+        return filters.Subpool(np.flatnonzero(~state.excluded)[:int(10*radius)])
+    filters.FILTERS["mine"] = nearest_to_first
+    try:
+        from worlds import state
+        assert len(make_filter("mine", radius=.3)(state()[0], None)) == 3
+        assert make_config(filter="mine").filter == "mine"
+    finally: del filters.FILTERS["mine"]

@@ -1,6 +1,8 @@
 """Whole runs: the same twice, the same after SIGKILL, Ctrl-C and a full disk; HNSW against exact search;
 missing packages."""
+import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,16 +10,20 @@ import textwrap
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny
-from worlds import clustered, without_clocks
+from failures import dead
+from saved import FUZZ, configs, fuzz
+from worlds import without_clocks
 
-from anchoral.anchors import State
-from anchoral.filters import anchoral
-from anchoral.index import ExactIndex, HNSWIndex, _build_order, make_index
-from anchoral.study.config import make_config, resolve
-from anchoral.study.runs import read_iterations, run
+from anchoral.files import append_line
+from anchoral.study import grid
+from anchoral.study.config import make_config, resolve, run_id
+from anchoral.study.results import (
+    collect,
+    save_results,
+)
+from anchoral.study.runs import read_config, read_iterations, run
 
 HERE = Path(__file__).parent
 HEAD = dict(task="reuters-agri", encoder="lsa", budget=200, n_anchors=3, n_neighbours=10)
@@ -148,91 +154,6 @@ def test_subpools_stay_bounded_and_seals_grows(tmp_path):
     assert sizes["seals"][-1] > 1.5 * sizes["seals"][0]
 
 
-def jaccard(a, b): return len(np.intersect1d(a, b)) / len(np.union1d(a, b))
-
-
-def hnsw_against_exact(vectors, labels, history, minority):
-    "Mean Jaccard of AnchorAL's subpools over the states of a history."
-    exact, hnsw, told, scores = ExactIndex(vectors), HNSWIndex(vectors), np.full(len(vectors), -1), []
-    for t, ids in enumerate(history):
-        told[ids] = labels[ids]
-        subpools = [anchoral(State(i, told, told >= 0, history[:t+1], minority), np.random.default_rng(t)).ids
-                    for i in (exact, hnsw)]
-        scores.append(jaccard(*subpools))
-    return np.mean(scores), hnsw
-
-
-def test_hnsw_subpools_on_real_embeddings(tmp_path):
-    c = make_config(task="reuters-metals", encoder="lsa", budget=600)
-    rounds = run(c, tmp_path)
-    history = [np.array(b) for b in [rounds[0]["initial"], *(r["query"] for r in rounds[:-1])]]
-    experiment = resolve(c)
-    task, index = experiment.task, experiment.index
-    mean, hnsw = hnsw_against_exact(index.vectors, task.labels, history, task.minority)
-    assert mean >= .99
-    hnsw.save(tmp_path/"index")
-    again = HNSWIndex.load(tmp_path/"index", index.vectors)
-    assert again.graph.ef == 200
-    np.testing.assert_array_equal(again.neighbours(np.arange(20), 50)[0], hnsw.neighbours(np.arange(20), 50)[0])
-
-
-def test_hnsw_subpools_at_100_000():
-    "Clustered vectors of which a growing, dense part is labelled."
-    vectors, which = clustered(100_000, 64, clusters=200, seed=1, spread=.5)
-    truth = (which >= 190).astype(int)
-    rare, rest, rng = np.flatnonzero(truth), np.flatnonzero(truth == 0), np.random.default_rng(0)
-    def batch(): return np.concatenate([rng.choice(rare[5:], 10, False), rng.choice(rest[95:], 15, False)])
-    history = [np.concatenate([rare[:5], rest[:95]]), *(batch() for _ in range(8))]
-    seen = set()
-    history = [np.array([i for i in h.tolist() if not (i in seen or seen.add(i))]) for h in history]
-    assert hnsw_against_exact(vectors, truth, history, (1,))[0] >= .99
-
-
-def test_hnsw_build_repeats():
-    vectors = clustered(3000, 32)[0]
-    a, b = (HNSWIndex(vectors).neighbours(np.arange(100), 20)[0] for _ in range(2))
-    np.testing.assert_array_equal(a, b)
-
-
-def test_build_order():
-    "Every id once, the same with any number of threads, and similar instances mostly side by side."
-    from threadpoolctl import threadpool_limits
-    vectors, which = clustered(3000, 32)
-    order = _build_order(vectors)
-    np.testing.assert_array_equal(np.sort(order), np.arange(3000))
-    with threadpool_limits(1): np.testing.assert_array_equal(_build_order(vectors), order)
-    beside = lambda o: (which[o][1:] == which[o][:-1]).mean()
-    assert beside(order[300:]) > 2*beside(np.arange(3000))
-    assert _build_order(vectors[:1]).tolist() == [0] and sorted(_build_order(vectors[:7])) == list(range(7))
-
-
-def test_walk_that_loses_its_way_is_answered_exactly(monkeypatch):
-    "An instance that its own walk does not meet."
-    vectors = clustered(3000, 32)[0]
-    index, exact = HNSWIndex(vectors), ExactIndex(vectors)
-    far = np.argsort(vectors @ vectors[5])[:400]
-    monkeypatch.setattr(HNSWIndex, "_walk", lambda self, q, k: np.tile(far[:k], (len(q), 1)))
-    for exclude in (None, np.arange(3000) == 5):
-        np.testing.assert_array_equal(index.neighbours([5], 20, exclude)[0], exact.neighbours([5], 20, exclude)[0])
-
-
-def test_graph_of_another_recipe_is_not_used(tmp_path, monkeypatch):
-    vectors = clustered(300, 16)[0]
-    make_index(vectors, "hnsw", tmp_path)
-    monkeypatch.setattr(HNSWIndex, "recipe", "hnsw-next")
-    make_index(vectors, "hnsw", tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_crowded_query_is_answered_exactly():
-    "All near neighbours of the query are excluded: the graph alone would miss some of the far ones."
-    vectors, which = clustered(4000, 16, clusters=4, spread=.2, seed=2)
-    exclude = which == which[0]
-    exclude[0] = True
-    np.testing.assert_array_equal(HNSWIndex(vectors).neighbours([0], 30, exclude)[0],
-                                  ExactIndex(vectors).neighbours([0], 30, exclude)[0])
-
-
 BLOCKED = """
 import sys
 class Without:
@@ -275,46 +196,163 @@ def test_without_hnswlib_and_torch(tmp_path):
     assert all('pip install "anchoral[torch]"' in line for line in lines[1:])
 
 
-def test_a_saved_cell_again(tmp_path):
-    """One cell of a Reuters task, drawn by the commit's hash, run from nothing:
-    on this machine's kind exactly the saved ids."""
-    import subprocess
+def test_a_busy_machine_does_not_change_which_method_is_faster(tmp_path):
+    """Scoring the pool takes more processor seconds than scoring a small part of it,
+    even where only the small part is scored while every core is busy."""
+    heavy = dataclasses.replace(configs(1)[0], filter="none", strategy="ft-bertkm", budget=200)
+    light = dataclasses.replace(
+        configs(1)[0], filter="randsub", strategy="ft-bertkm", subpool_size=50, budget=200
+    )
 
-    from anchoral.study.profiles import PROFILES, grid_cells
-    from anchoral.study.verify import differs, drawn, verify
-    word = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True,
-                          cwd=Path(__file__).parent).stdout.strip()
-    # one encoding serves them all
-    of = {(p, name) for p in ("quick", "open") for name, configs in grid_cells(PROFILES[p]).items()
-          if configs[0].encoder == "minilm"}
-    (profile, name), = drawn(sorted(of), 1, word)
-    table = verify(profile, tmp_path, 1, word, [name])
-    other = differs(profile, table.run)
-    print(f"\n{profile}, {name}: {(table.agree == table.of).sum()} of {len(table)} runs label the saved ids"
-          + (f"; other {other}" if other else ""))
-    assert len(table) == len(grid_cells(PROFILES[profile])[name])
-    assert (table.differs_at != -1).all(), table  # the initial set depends on no processor
-    if not other: assert (table.agree == table.of).all(), table.to_string()
+    def processor(config, name):
+        rounds = run(config, tmp_path / name)
+        assert all(r["processor"].keys() == r["seconds"].keys() for r in rounds)
+        return sum(r["processor"]["select"] for r in rounds)
+
+    slow = processor(heavy, "heavy")
+    quick = processor(light, "light")
+    burners = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(2 * (os.cpu_count() or 1))
+    ]
+    try:
+        quick_while_busy = processor(light, "busy")
+    finally:
+        for p in burners:
+            p.kill()
+            p.wait()
+    assert quick < slow and quick_while_busy < slow
 
 
-def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
-    """Only cells all of whose runs are saved, and only into an empty folder:
-    else nothing would be run, or nothing compared."""
-    import pandas as pd
+def test_lines_of_a_run_carry_checks_and_old_ones_are_read(runs):
+    c = configs(1)[0]
+    path = runs / run_id(c) / "iterations.jsonl"
+    lines = path.read_text().splitlines()
+    assert all("check" in json.loads(line) for line in lines)
+    rounds = read_iterations(path.parent)
+    assert all("check" not in r for r in rounds)
+    path.write_text(
+        "".join(json.dumps(r) + "\n" for r in rounds[:2])
+    )  # as an older version wrote them, and unfinished
+    again = run(c, path.parent)
+    clocks = ("seconds", "processor")
+    assert [{k: v for k, v in r.items() if k not in clocks} for r in again] == [
+        {k: v for k, v in r.items() if k not in clocks} for r in rounds
+    ]
+    assert read_iterations(path.parent) == again
 
-    from anchoral.study import config as config_module
-    from anchoral.study import profiles, verify
-    results, runs = tmp_path/"results", tmp_path/"runs"
-    results.mkdir()
-    runs.mkdir()
-    monkeypatch.setenv("ANCHORAL_RESULTS", str(results))
-    monkeypatch.setattr(verify, "warm", lambda todo: None)
-    monkeypatch.setattr(verify, "run_job", lambda configs, name, runs: f"asked for {name}")
-    every = profiles.grid_cells(profiles.PROFILES["tiny"])
-    whole, half = list(every)[1], list(every)[2]
-    saved = [config_module.run_id(c) for c in every[whole]] + [config_module.run_id(every[half][0])]
-    pd.DataFrame(dict(run=saved, iteration=0, id=1)).to_parquet(results/"tiny-ids.parquet")
-    for word in "abcdefgh":
-        with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): verify.verify("tiny", runs, 3, word)
-    (runs/"left").touch()
-    with pytest.raises(ValueError, match="is not empty"): verify.verify("tiny", runs)
+
+def test_a_changed_digit_is_noticed_and_the_message_says_how_to_go_on(runs, folder):
+    c = configs(1)[0]
+    path = runs / run_id(c) / "iterations.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[1] = lines[1].replace('"n_labelled": 125', '"n_labelled": 135')
+    path.write_text("".join(lines))
+    for read in (
+        lambda: read_iterations(path.parent),
+        lambda: run(c, path.parent),
+        lambda: save_results("mine", runs, ""),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=r"iterations.jsonl, line 2 is damaged .*the 1 lines before it are whole; "
+            r"to run it again from nothing, delete .*",
+        ):
+            read()
+    assert not grid.is_done(c, runs) and grid.is_done(configs(2)[1], runs)
+
+
+def test_lines_of_a_newer_version_are_not_misread(runs, folder):
+    folder_of = runs / run_id(configs(1)[0])
+    rounds = read_iterations(folder_of)
+    (folder_of / "iterations.jsonl").unlink()
+    for r in rounds:
+        append_line(folder_of / "iterations.jsonl", r | dict(confidence=0.5))
+    with pytest.raises(
+        ValueError,
+        match="it has confidence, as a newer version of anchoral may write; update anchoral",
+    ):
+        read_iterations(folder_of)
+    fields = read_config(folder_of)
+    (folder_of / "config.json").write_text(json.dumps(fields | dict(moon="full")))
+    with pytest.raises(
+        ValueError,
+        match="has the fields moon, which this version of anchoral does not know: update",
+    ):
+        read_config(folder_of)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("n_anchors", 4), ("data_seed", 7), ("variant", "x"), ("noise", 0.5)]
+)
+def test_a_configuration_that_is_not_its_folder_s_is_refused(runs, folder, field, value):
+    c = configs(1)[0]
+    path = runs / run_id(c) / "config.json"
+    path.write_text(json.dumps(read_config(path.parent) | {field: value}))
+    with pytest.raises(
+        ValueError,
+        match=rf"{path} is damaged: its fields are those of a run named .*, not {run_id(c)}",
+    ):
+        collect(runs)
+    with pytest.raises(ValueError, match=f"holds another configuration, which differs in {field}"):
+        run(c, path.parent)
+    assert not grid.is_done(c, runs)
+
+
+def test_a_folder_with_a_name_of_its_own_can_be_collected(tmp_path):
+    run(configs(1)[0], tmp_path / "my-first-run")
+    assert set(collect(tmp_path).run) == {"my-first-run"}
+
+
+def test_fuzz_rounds(runs):
+    "Noticed, or only the last lines are missing: then the run is resumed from there."
+    where = runs / run_id(configs(1)[0])
+    rounds = read_iterations(where)
+    fuzz(
+        where / "iterations.jsonl",
+        FUZZ // 4,
+        lambda: read_iterations(where),
+        lambda got: got == rounds[: len(got)],
+    )
+
+
+def test_fuzz_config(runs):
+    df, where = collect(runs), runs / run_id(configs(1)[0])
+    # the folder of a run without config.json is none: what it holds is left out, as a folder of something else is
+    fuzz(where / "config.json", FUZZ // 8, lambda: collect(runs), lambda got: got.equals(df))
+
+
+def test_what_killed_processes_left_is_swept(tmp_path, runs):
+    c = configs(1)[0]
+    where = runs / run_id(c)
+    (where / "subpools").mkdir()
+    gone, alive = dead(), os.getppid()
+    left = [
+        where / f".config.json.{gone}.tmp",
+        where / f".iterations.jsonl.{gone}.tmp",
+        where / "subpools" / f".0000.npy.{gone}.tmp",
+    ]
+    kept = [where / f".iterations.jsonl.{alive}.tmp", where / ".notes.tmp", where / "mine.tmp"]
+    for p in left + kept:
+        p.write_text("x")
+    run(c, where)
+    assert not [p for p in left if p.exists()] and all(p.exists() for p in kept)
+
+
+def test_damaged_or_foreign_run_folder(tmp_path):
+    c = make_config(task="reuters-agri", encoder="lsa", budget=100)
+    run(c, tmp_path)
+    with pytest.raises(ValueError, match="holds another configuration, which differs in budget"):
+        run(make_config(task="reuters-agri", encoder="lsa", budget=125), tmp_path)
+    lines = (tmp_path/"iterations.jsonl").read_text()
+    (tmp_path/"iterations.jsonl").write_text(lines.replace('"iteration": 0', '"iteration": 7'))
+    with pytest.raises(ValueError, match="line 1 is damaged"): run(c, tmp_path)
+    (tmp_path/"iterations.jsonl").write_text(lines)
+    (tmp_path/"config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json is damaged"): run(c, tmp_path)
+
+
+def test_iterations_without_a_configuration(tmp_path):
+    (tmp_path/"iterations.jsonl").write_text("")
+    with pytest.raises(ValueError, match="has iterations but no config.json"):
+        run(make_config(task="reuters-agri", encoder="lsa"), tmp_path)

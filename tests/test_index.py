@@ -1,0 +1,133 @@
+"""The index: what it refuses, HNSW against exact search."""
+import re
+
+import numpy as np
+import pytest
+from worlds import clustered
+
+from anchoral.anchors import State
+from anchoral.filters import anchoral
+from anchoral.index import ExactIndex, HNSWIndex, _build_order, make_index
+from anchoral.study.config import make_config, resolve
+from anchoral.study.runs import run
+
+
+def jaccard(a, b): return len(np.intersect1d(a, b)) / len(np.union1d(a, b))
+
+
+def hnsw_against_exact(vectors, labels, history, minority):
+    "Mean Jaccard of AnchorAL's subpools over the states of a history."
+    exact, hnsw, told, scores = ExactIndex(vectors), HNSWIndex(vectors), np.full(len(vectors), -1), []
+    for t, ids in enumerate(history):
+        told[ids] = labels[ids]
+        subpools = [anchoral(State(i, told, told >= 0, history[:t+1], minority), np.random.default_rng(t)).ids
+                    for i in (exact, hnsw)]
+        scores.append(jaccard(*subpools))
+    return np.mean(scores), hnsw
+
+
+def test_hnsw_subpools_on_real_embeddings(tmp_path):
+    c = make_config(task="reuters-metals", encoder="lsa", budget=600)
+    rounds = run(c, tmp_path)
+    history = [np.array(b) for b in [rounds[0]["initial"], *(r["query"] for r in rounds[:-1])]]
+    experiment = resolve(c)
+    task, index = experiment.task, experiment.index
+    mean, hnsw = hnsw_against_exact(index.vectors, task.labels, history, task.minority)
+    assert mean >= .99
+    hnsw.save(tmp_path/"index")
+    again = HNSWIndex.load(tmp_path/"index", index.vectors)
+    assert again.graph.ef == 200
+    np.testing.assert_array_equal(again.neighbours(np.arange(20), 50)[0], hnsw.neighbours(np.arange(20), 50)[0])
+
+
+def test_hnsw_subpools_at_100_000():
+    "Clustered vectors of which a growing, dense part is labelled."
+    vectors, which = clustered(100_000, 64, clusters=200, seed=1, spread=.5)
+    truth = (which >= 190).astype(int)
+    rare, rest, rng = np.flatnonzero(truth), np.flatnonzero(truth == 0), np.random.default_rng(0)
+    def batch(): return np.concatenate([rng.choice(rare[5:], 10, False), rng.choice(rest[95:], 15, False)])
+    history = [np.concatenate([rare[:5], rest[:95]]), *(batch() for _ in range(8))]
+    seen = set()
+    history = [np.array([i for i in h.tolist() if not (i in seen or seen.add(i))]) for h in history]
+    assert hnsw_against_exact(vectors, truth, history, (1,))[0] >= .99
+
+
+def test_hnsw_build_repeats():
+    vectors = clustered(3000, 32)[0]
+    a, b = (HNSWIndex(vectors).neighbours(np.arange(100), 20)[0] for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_build_order():
+    "Every id once, the same with any number of threads, and similar instances mostly side by side."
+    from threadpoolctl import threadpool_limits
+    vectors, which = clustered(3000, 32)
+    order = _build_order(vectors)
+    np.testing.assert_array_equal(np.sort(order), np.arange(3000))
+    with threadpool_limits(1): np.testing.assert_array_equal(_build_order(vectors), order)
+    beside = lambda o: (which[o][1:] == which[o][:-1]).mean()
+    assert beside(order[300:]) > 2*beside(np.arange(3000))
+    assert _build_order(vectors[:1]).tolist() == [0] and sorted(_build_order(vectors[:7])) == list(range(7))
+
+
+def test_walk_that_loses_its_way_is_answered_exactly(monkeypatch):
+    "An instance that its own walk does not meet."
+    vectors = clustered(3000, 32)[0]
+    index, exact = HNSWIndex(vectors), ExactIndex(vectors)
+    far = np.argsort(vectors @ vectors[5])[:400]
+    monkeypatch.setattr(HNSWIndex, "_walk", lambda self, q, k: np.tile(far[:k], (len(q), 1)))
+    for exclude in (None, np.arange(3000) == 5):
+        np.testing.assert_array_equal(index.neighbours([5], 20, exclude)[0], exact.neighbours([5], 20, exclude)[0])
+
+
+def test_graph_of_another_recipe_is_not_used(tmp_path, monkeypatch):
+    vectors = clustered(300, 16)[0]
+    make_index(vectors, "hnsw", tmp_path)
+    monkeypatch.setattr(HNSWIndex, "recipe", "hnsw-next")
+    make_index(vectors, "hnsw", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_crowded_query_is_answered_exactly():
+    "All near neighbours of the query are excluded: the graph alone would miss some of the far ones."
+    vectors, which = clustered(4000, 16, clusters=4, spread=.2, seed=2)
+    exclude = which == which[0]
+    exclude[0] = True
+    np.testing.assert_array_equal(HNSWIndex(vectors).neighbours([0], 30, exclude)[0],
+                                  ExactIndex(vectors).neighbours([0], 30, exclude)[0])
+
+
+@pytest.mark.parametrize("vectors, says", [
+    (np.full((3, 2), np.nan, np.float32), "3 rows are not of unit length, first at [0, 1, 2]"),
+    (np.zeros((2, 2), np.float32), "2 rows are not of unit length"),
+    (np.eye(3), "must be float32, got float64"), (np.ones(3, np.float32), "vectors must be (n, d)"),
+])
+def test_vectors(vectors, says):
+    with pytest.raises(ValueError, match=re.escape(says)): make_index(vectors)
+
+
+@pytest.mark.parametrize("damage", [lambda f: (f/"graph.json").write_text("{"),
+                                    lambda f: (f/"graph.json").write_text("{}"),
+                                    lambda f: (f/"graph.hnsw").unlink()])
+def test_damaged_index(tmp_path, damage):
+    pytest.importorskip("hnswlib")
+    from anchoral.index import HNSWIndex
+    vectors = clustered(60)[0]
+    HNSWIndex(vectors).save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ValueError, match="is damaged .*delete the folder to build it again"):
+        HNSWIndex.load(tmp_path, vectors)
+    other = vectors.copy(); other[7] = -other[7]
+    HNSWIndex(vectors).save(tmp_path)
+    with pytest.raises(ValueError, match="built from other vectors"): HNSWIndex.load(tmp_path, other)
+
+
+def test_index_calls():
+    index = ExactIndex(clustered(20)[0])
+    for call, says in [(lambda: index.search(index.vectors[:1], 0), "k must be at least 1"),
+                       (lambda: index.neighbours([.5], 1), "ids must be whole numbers"),
+                       (lambda: index.neighbours(np.ones(20, bool), 1), "for a mask use np.flatnonzero"),
+                       (lambda: index.neighbours([0], 1, np.array([3])), "exclude must be (20,) bool"),
+                       (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"),
+                       (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
+        with pytest.raises(ValueError, match=re.escape(says)): call()

@@ -122,7 +122,7 @@ def test_a_profile_runs_by_draw_and_leaves_out_saved_runs(tmp_path, folder):
 def test_all_that_a_draw_needs_is_prepared(monkeypatch):
     "The runs of a draw need not share an encoder."
     asked = []
-    monkeypatch.setattr(grid, "resolve", lambda c: asked.append(c.encoder))
+    monkeypatch.setattr(grid, "prepare", lambda c: asked.append(c.encoder))
     profile = profiles.Profile(
         "",
         SMALL,

@@ -118,6 +118,18 @@ def learner_name(
         return words
     return f"{words}, index on {_ENCODER.get(unit['encoder'], unit['encoder'])}"
 
+# %% ../../nbs/study/claims.ipynb #e0318ea9
+NUMBERS = {
+    "smallest": float,
+    "mean": float,
+    "low": float,
+    "high": float,
+    "p": float,
+    "p_holm": float,
+    "pairs": int,
+    "budget": "Int64",
+}
+
 # %% ../../nbs/study/claims.ipynb #cb73f700
 UNIT = ["profile", "task", "initial_group", "learner", "model", "encoder", "head_encoder", "budget"]
 

@@ -244,6 +244,7 @@ def _make_learner(c, task):
     return LEARNERS[c.learner](**{name: fields[name] for name in takes if name in fields})
 
 # %% ../../nbs/study/config.ipynb #78ab4bcb
+# the fields that decide how a learner reads texts
 _READ_BY = "task learner encoder tokens head_encoder model model_tokens layers".split()
 _readings = {} # (field values) -> the pool and the test set as a learner reads them
 
@@ -333,13 +334,21 @@ class Experiment:
         "What asks and is told, before the initial set."
         return make_active_learner(self.config, self.task, self.index, self.x, self.learner)
 
+def _prepared(c, task):
+    "The learner, the index, and the pool and the test set as the learner reads them."
+    learner = _make_learner(c, task)
+    getattr(learner, "tokenizer", None) # a model that cannot be fetched says so now
+    index = shared_index(c)
+    return learner, index, *_read_texts(c, task, learner)
+
+def prepare(config:Config) -> None:
+    "Fetch, encode and index what a run will need, and draw nothing."
+    _prepared(config, shared_task(config.task))
+
 def resolve(config:Config) -> Experiment:
     """The objects that a configuration names. What is cheap and can fail comes before what takes
     long."""
     task = shared_task(config.task)
     initial = draw_initial(config, task)
-    learner = _make_learner(config, task)
-    getattr(learner, "tokenizer", None) # a model that cannot be fetched says so now
-    index = shared_index(config)
-    x, x_test = _read_texts(config, task, learner)
-    return Experiment(config, task, initial, make_oracle(config, task), learner, index, x, x_test)
+    learner, *read = _prepared(config, task)
+    return Experiment(config, task, initial, make_oracle(config, task), learner, *read)

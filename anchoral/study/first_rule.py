@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import lookup
-from .claims import Claim, label, learner_name, rows_of, UNIT
+from .claims import Claim, label, learner_name, NUMBERS, rows_of, UNIT
 from .looks import learner_label, STRATEGY
 from .measures import auc, mean_score, paired, SEEDS
 from .statistics import bootstrap, holm, sign_flip
@@ -160,22 +160,12 @@ def _on_profile(claim, profile, df):
 # %% ../../nbs/study/first_rule.ipynb #55d835e6
 _COLUMNS = ["claim", *UNIT, "strategies", "compare", "baseline", "direction", "smallest", "pairs",
             "mean", "low", "high", "p", "p_holm", "verdict", "reason"]
-_NUMBERS = {
-    "smallest": float,
-    "mean": float,
-    "low": float,
-    "high": float,
-    "p": float,
-    "p_holm": float,
-    "pairs": int,
-    "budget": "Int64",
-}
 
 def _typed(table):
     "Numbers as numbers; words that are missing as empty strings."
-    words = [column for column in table if column not in _NUMBERS]
+    words = [column for column in table if column not in NUMBERS]
     filled = table.astype(object).fillna(dict.fromkeys(words, ""))
-    return filled.astype(dict.fromkeys(words, str) | _NUMBERS)
+    return filled.astype(dict.fromkeys(words, str) | NUMBERS)
 
 def apply_first_rule(
     claims:dict[str, Claim],        # From `load_claims(1)`

@@ -21,7 +21,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 from ..files import PathLike, digest, repo_root, require
-from .config import Config, resolve, run_id
+from .config import Config, prepare, run_id
 from .profiles import Profile, grid_cells
 from .runs import read_config, read_iterations
 
@@ -200,7 +200,7 @@ def warm(todo:dict) -> None:
         distinct.setdefault(tuple(getattr(config, field) for field in _SHARED), config)
     for config in distinct.values():
         try:
-            resolve(config)
+            prepare(config)
         except Exception as e:
             _log.warning("%s with %s: %s", config.task, config.encoder, e)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import lookup, require
-from .claims import Claim, PAPER_SIZED, rows_of, UNIT
+from .claims import Claim, NUMBERS, PAPER_SIZED, rows_of, UNIT
 from .measures import by_seeds, mean_score, paired, SEEDS
 from .results import results_dir
 from .statistics import holm, sign_flip, t_interval
@@ -283,16 +283,6 @@ def _on_all_units(claim, frames, folder):
 _ABOUT = ["title", "kind", "scale", "smallest", "compare"] # of a claim, in each of its rows
 _COLUMNS = ["claim", "title", "kind", "scale", "smallest", *UNIT, "strategy", "compare", "baseline",
             "pairs", "mean", "low", "high", "p", "p_holm", "verdict", "reason", "after_the_fact"]
-_NUMBERS = {
-    "smallest": float,
-    "mean": float,
-    "low": float,
-    "high": float,
-    "p": float,
-    "p_holm": float,
-    "pairs": int,
-    "budget": "Int64",
-}
 
 def apply_second_rule(
     claims:dict[str, Claim],        # From `load_claims(2)`
@@ -306,4 +296,4 @@ def apply_second_rule(
         about = {"claim": name} | {column: getattr(claim, column) for column in _ABOUT}
         found = _on_all_units(claim, frames, folder)
         tables += [table.assign(**about).astype(object) for table in found]
-    return pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS).astype(_NUMBERS)
+    return pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS).astype(NUMBERS)

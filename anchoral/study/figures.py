@@ -76,9 +76,12 @@ def compared(
 ) -> tuple[pd.DataFrame, str]: # Rows, a sentence on the settings left out
     "The rows of methods that have a look, with the minority's shares."
     known = df["variant"].isin(METHODS)
+    shown = _with_shares(df[known])
+    if known.all():
+        return shown, ""
     other = df.loc[~known, "variant"]
-    left_out = f" Not shown: {_few(other, 'other settings')}." if len(other) else ""
-    return _with_shares(df[known]), left_out
+    names = _few(other, "other settings")
+    return shown, f" Not shown: {names}."
 
 # %% ../../nbs/study/figures.ipynb #38a0812b
 # What makes one AnchorAL differ from another in Table 3
@@ -86,21 +89,25 @@ _SETTING = ["gamma_maj", "gamma_min", "n_anchors", "n_neighbours"]
 
 def _bodies(df:pd.DataFrame) -> list:
     "Each learner with the encoder or model under it."
-    own = df.reindex(columns=["learner", "model", "encoder", "head_encoder"])
+    columns = ["learner", "model", "encoder", "head_encoder"]
+    own = df.reindex(columns=columns).drop_duplicates()
     out = []
-    for r in own.drop_duplicates().astype(object).fillna("").itertuples():
-        encoder = r.head_encoder or r.encoder
-        out.append((r.learner, encoder if r.learner == "head" else r.model))
+    for row in own.astype(object).fillna("").itertuples():
+        body = row.model
+        if row.learner == "head":
+            body = row.head_encoder or row.encoder
+        out.append((row.learner, body))
     return out
 
 def _number_of_runs(df:pd.DataFrame) -> str:
     "How many runs a setting has, in words."
-    by = ["task", "learner", "strategy", "variant", *(c for c in _SETTING if c in df)]
+    by = ["task", "learner", "strategy", "variant"]
+    by += [column for column in _SETTING if column in df]
     runs = df.groupby(by, dropna=False)["run"].nunique()
-    least, most = int(runs.min()), int(runs.max())
+    least, most = runs.min(), runs.max()
     if least < most:
         return f"{least} to {most} runs"
-    return f"{most} run{'s' if most > 1 else ''}"
+    return "1 run" if most == 1 else f"{most} runs"
 
 def heading(
     df:pd.DataFrame,  # Results
@@ -108,12 +115,19 @@ def heading(
     "What the rows hold: profile, task, learner, strategy, annotations, runs per method."
     df = _require_drawable(df, ("profile", "task", "learner", "strategy", "n_labelled"))
     learners = [learner_label(*pair) for pair in _bodies(df)]
-    asked = df["strategy"][df["variant"] != "random"]
-    strategies = asked if len(asked) else df["strategy"]
+    strategies = df["strategy"]
+    asked = strategies[df["variant"] != "random"]
+    if len(asked):
+        strategies = asked
     names = [STRATEGY.get(s, s) for s in strategies]
-    return (f"{_few(df['profile'], 'profiles')} profile: {_few(df['task'], 'tasks')}, "
-            f"{_few(learners, 'learners')}, {_few(names, 'strategies')}, "
-            f"{df['n_labelled'].max():,} annotations, {_number_of_runs(df)}")
+    parts = [
+        f"{_few(df['profile'], 'profiles')} profile: {_few(df['task'], 'tasks')}",
+        _few(learners, "learners"),
+        _few(names, "strategies"),
+        f"{df['n_labelled'].max():,} annotations",
+        _number_of_runs(df),
+    ]
+    return ", ".join(parts)
 
 # %% ../../nbs/study/figures.ipynb #4a048e4d
 _LOG_FROM = 8  # the largest value over the smallest from which an axis of numbers is logarithmic
@@ -138,18 +152,25 @@ def _percentages(ax:Axes) -> None:
 # %% ../../nbs/study/figures.ipynb #6833dc16
 def _n_classes(df:pd.DataFrame) -> int:
     "C, from the columns f1_0, f1_1, ... that hold something."
-    return sum(c.startswith("f1_") and c[3:].isdigit() and df[c].notna().any() for c in df)
+    classes = 0
+    for column in df:
+        of_class = column.startswith("f1_") and column[3:].isdigit()
+        if of_class and df[column].notna().any():
+            classes += 1
+    return classes
 
 def _bound(df:pd.DataFrame) -> int:
     "The size AnchorAL's subpool cannot exceed: min(A·C·K, M)."
     first = df.iloc[0]
-    retrieved = first["n_anchors"] * _n_classes(df) * first["n_neighbours"]
+    anchors = first["n_anchors"] * _n_classes(df)
+    retrieved = anchors * first["n_neighbours"]
     return int(min(retrieved, first["max_subpool"]))
 
 def _saturation(df:pd.DataFrame) -> int|None:
     "The first iteration at which one method's median subpool covers more than half of the pool."
-    covered = by_run(df.assign(covered=df["subpool"] / df["pool"]), "covered", "iteration")
-    median = covered.dropna().median(axis=1)
+    covered = df.assign(covered=df["subpool"] / df["pool"])
+    runs = by_run(covered, "covered", "iteration")
+    median = runs.dropna().median(axis=1)
     over = median.index[median > .5]
     return int(over[0]) if len(over) else None
 
@@ -162,10 +183,25 @@ def _note_bound(ax:Axes, name:str, rows:pd.DataFrame) -> None:
     "A dotted line at the size that a subpool of AnchorAL cannot exceed."
     most = _bound(rows)
     colour = METHODS[name].colour
-    ax.axhline(most, color=colour, lw=1.1, ls=(0, (1, 2.2)), zorder=25, gid=f"bound {name}")
-    letters = "A·C·K" if most < rows["max_subpool"].iloc[0] else "M"
-    ax.annotate(f"{letters} = {most:,}", (0, most), (5, 3), xycoords=("axes fraction", "data"),
-                textcoords="offset points", fontsize=7.5, color=colour)
+    ax.axhline(
+        most,
+        color=colour,
+        lw=1.1,
+        ls=(0, (1, 2.2)),
+        zorder=25,
+        gid=f"bound {name}",
+    )
+    limit = rows["max_subpool"].iloc[0]
+    letters = "A·C·K" if most < limit else "M"
+    ax.annotate(
+        f"{letters} = {most:,}",
+        xy=(0, most),
+        xytext=(5, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=7.5,
+        color=colour,
+    )
 
 def _note_saturation(ax:Axes, rows:pd.DataFrame) -> None:
     "Shade the line of SEALS from where it covers more than half of the pool, and say so."
@@ -173,16 +209,43 @@ def _note_saturation(ax:Axes, rows:pd.DataFrame) -> None:
     if start is None:
         return
     colour = METHODS["seals"].colour
-    median = by_run(rows, "subpool", "iteration").dropna().median(axis=1).loc[start:]
-    ax.plot(median.index, median, color=colour, lw=8, alpha=.22, solid_capstyle="round",
-            zorder=1, gid="saturated")
-    text = f"SEALS saturated: over half\nof the pool from iteration {start}"
-    look = dict(textcoords="offset points", va="top", fontsize=7.5, linespacing=1.1, color=colour)
+    runs = by_run(rows, "subpool", "iteration")
+    median = runs.dropna().median(axis=1)
+    median = median.loc[start:]
+    ax.plot(
+        median.index,
+        median,
+        color=colour,
+        lw=8,
+        alpha=.22,
+        solid_capstyle="round",
+        zorder=1,
+        gid="saturated",
+    )
     if ax.get_yscale() == "linear":  # the corner above the line is free
-        ax.annotate(text, (.03, .97), (0, 0), xycoords="axes fraction", ha="left", **look)
+        place = dict(
+            xy=(.03, .97),
+            xytext=(0, 0),
+            xycoords="axes fraction",
+            ha="left",
+        )
     else:                            # the space below it is
-        low = float(median.iloc[len(median) // 2:].min())
-        ax.annotate(text, (1, low), (0, -8), xycoords=("axes fraction", "data"), ha="right", **look)
+        second_half = median.iloc[len(median) // 2:]
+        place = dict(
+            xy=(1, float(second_half.min())),
+            xytext=(0, -8),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+        )
+    ax.annotate(
+        f"SEALS saturated: over half\nof the pool from iteration {start}",
+        textcoords="offset points",
+        va="top",
+        fontsize=7.5,
+        linespacing=1.1,
+        color=colour,
+        **place,
+    )
 
 def subpool_size(
     df:pd.DataFrame,    # Results of one task, learner and strategy
@@ -192,12 +255,14 @@ def subpool_size(
     needed = ("subpool", "pool", "n_anchors", "n_neighbours", "max_subpool")
     df = _without_random(_require_drawable(df, needed))
     ax = lines(df, "subpool", "iteration", ax)
-    _whole_numbers(ax, df["subpool"].dropna().astype(float))
+    sizes = df["subpool"].dropna().astype(float)
+    _whole_numbers(ax, sizes)
     for name, rows in _methods(df):
         if name.startswith("anchoral"):
             _note_bound(ax, name, rows)
-    if (df["variant"] == "seals").any():
-        _note_saturation(ax, df[df["variant"] == "seals"])
+    seals = df[df["variant"] == "seals"]
+    if len(seals):
+        _note_saturation(ax, seals)
     ax.set(ylabel="instances")
     return name_panel(ax, "(a) Subpool size")
 
@@ -213,9 +278,22 @@ def _subpool_minority(df:pd.DataFrame, ax:Axes|None=None) -> Axes:
 # %% ../../nbs/study/figures.ipynb #a71f8d77
 def _note_total(ax:Axes, total:int, text:str) -> None:
     "A dotted line at all there is to find."
-    ax.axhline(total, color="#888888", lw=.8, ls=(0, (1, 2)), gid="all")
-    ax.annotate(text, (0, total), (4, -9), xycoords=("axes fraction", "data"),
-                textcoords="offset points", fontsize=7.5, color="#666666")
+    ax.axhline(
+        total,
+        color="#888888",
+        lw=.8,
+        ls=(0, (1, 2)),
+        gid="all",
+    )
+    ax.annotate(
+        text,
+        xy=(0, total),
+        xytext=(4, -9),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=7.5,
+        color="#666666",
+    )
 
 def discovered(
     df:pd.DataFrame,    # Results of one task, learner and strategy
@@ -262,20 +340,29 @@ def _ends(
     "For each method the median at the first and last point of its line."
     words = []
     for name, rows in _methods(df):
-        median = by_run(rows, value, x).dropna().median(axis=1)
-        if len(median):
-            words.append(f"{METHODS[name].label} {fmt(median.iloc[0])} to {fmt(median.iloc[-1])}")
+        runs = by_run(rows, value, x).dropna()
+        median = runs.median(axis=1)
+        if median.empty:
+            continue
+        label = METHODS[name].label
+        first = fmt(median.iloc[0])
+        last = fmt(median.iloc[-1])
+        words.append(f"{label} {first} to {last}")
     return "; ".join(words) or "nothing recorded"
 
 def _bound_in_words(pools:pd.DataFrame) -> str:
     "Whether AnchorAL's subpools keep to their bound."
     words = []
     for name, rows in _methods(pools):
-        if name.startswith("anchoral"):
-            most, largest = _bound(rows), int(rows["subpool"].max())
-            kept = "no subpool of any run exceeds" if largest <= most else "a subpool exceeds"
-            label = METHODS[name].label
-            words.append(f"{label}: {kept} {most:,} (the largest holds {largest:,}). ")
+        if not name.startswith("anchoral"):
+            continue
+        label = METHODS[name].label
+        most = _bound(rows)
+        largest = int(rows["subpool"].max())
+        kept = "no subpool of any run exceeds"
+        if largest > most:
+            kept = "a subpool exceeds"
+        words.append(f"{label}: {kept} {most:,} (the largest holds {largest:,}). ")
     return "".join(words)
 
 def _saturation_in_words(pools:pd.DataFrame) -> str:
@@ -332,13 +419,19 @@ def _minority_parts(
     df:pd.DataFrame,  # Results
 ) -> dict[str, str]: # Column: its name for a reader; the whole test set first
     "The columns of minority F1 that hold anything but zeros."
-    present = {column: name for column, name in _PARTS.items() if column in df}
-    return {column: name for column, name in present.items() if (df[column] > 0).any()}
+    found = {}
+    for column, name in _PARTS.items():
+        if column in df and (df[column] > 0).any():
+            found[column] = name
+    return found
 
 def _parts_in_words(df:pd.DataFrame) -> str:
-    words = [f"Line charts by annotations, {heading(df)}; medians over runs, first to last point."]
+    "The lines of `figure_parts` for readers who do not see them."
+    words = [f"Line charts by annotations, {heading(df)}; "
+             "medians over runs, first to last point."]
     for column, name in _minority_parts(df).items():
-        words.append(f"{name}: {_ends(df, column, 'n_labelled', _decimal)}.")
+        ends = _ends(df, column, "n_labelled", _decimal)
+        words.append(f"{name}: {ends}.")
     return " ".join(words)
 
 def figure_parts(
@@ -372,11 +465,13 @@ def _clusters(df:pd.DataFrame, ax:Axes) -> None:
     ax.set(ylabel="sub-clusters found", ylim=(0, total * 1.06))
 
 def _clusters_in_words(df:pd.DataFrame) -> str:
+    "The lines of `figure_clusters` for readers who do not see them."
     words = [f"Line charts of sub-clusters found by annotations, {heading(df)}; "
              "medians over runs, first to last point."]
     for task, rows in df.groupby("task"):
         ends = _ends(rows, "groups_found", "n_labelled", "{:g}".format)
-        words.append(f"{task}, {int(rows['groups_total'].max())} in all: {ends}.")
+        total = int(rows["groups_total"].max())
+        words.append(f"{task}, {total} in all: {ends}.")
     return " ".join(words)
 
 # %% ../../nbs/study/figures.ipynb #637c1300
@@ -388,7 +483,8 @@ def figure_clusters(
     "How many sub-clusters each method has found, by annotations."
     df = _require_drawable(df, ("task", "groups_found", "groups_total"))
     df = one_setting(select(df, learner=learner, strategy=strategy))
-    tasks = [task for task, rows in df.groupby("task") if rows["groups_total"].notna().any()]
+    grouped = df[df["groups_total"].notna()]
+    tasks = sorted(grouped["task"].unique())
     require(tasks, f"no task here has sub-clusters ({_few(df['task'], 'tasks')}): "
                    "their column groups_total is empty")
     fig, axes = canvas(1, len(tasks), width=3.4, height=3.1)
@@ -396,8 +492,11 @@ def figure_clusters(
         for task, ax in zip(tasks, axes.flat):
             rows = df[df["task"] == task]
             _clusters(rows, ax)
+            name = task
             start = rows.get("initial_group", pd.Series("")).iloc[0]
-            name_panel(ax, f"{task}\nonly {start} at first" if start else task)
+            if start:
+                name = f"{task}\nonly {start} at first"
+            name_panel(ax, name)
         title(fig, heading(df))
     legend(fig, df["variant"], _how_to_read(df))
     fig.set_label(_clusters_in_words(df))
@@ -411,10 +510,14 @@ def _over_strategies(
 ) -> pd.DataFrame:
     """By x: the geometric `mean` over strategies, in how many a median is zero (`zeros`),
     of how many (`strategies`)."""
-    means = geometric_mean(rows.astype({value: float}), value).rename(columns={value: "mean"})
+    numbers = rows.astype({value: float})
+    means = geometric_mean(numbers, value)
+    means = means.rename(columns={value: "mean"})
     means = means.set_index("iteration").sort_index()
-    at = rows.groupby("iteration")[x].median().loc[means.index]
-    return means.set_axis(at.rename(x), axis=0)[["mean", "zeros", "strategies"]]
+    at = rows.groupby("iteration")[x].median()
+    at = at.loc[means.index].rename(x)
+    means = means.set_axis(at, axis=0)
+    return means[["mean", "zeros", "strategies"]]
 
 # %% ../../nbs/study/figures.ipynb #b7f84616
 def _mark_zeros(ax:Axes, name:str, means:pd.DataFrame) -> str:
@@ -422,11 +525,23 @@ def _mark_zeros(ax:Axes, name:str, means:pd.DataFrame) -> str:
     zero = means[means["zeros"] > 0]
     if zero.empty:
         return ""
-    m = METHODS[name]
-    ax.plot(zero.index, zero["mean"], ls="", marker=m.marker, markersize=6, mfc="white",
-            mec=m.colour, zorder=30, clip_on=False, gid=f"zeros {name}")
-    return (f"hollow: {m.label}, zero at {len(zero)} of {len(means)} points, in up to "
-            f"{int(means['zeros'].max())} of {int(means['strategies'].max())} strategies")
+    method = METHODS[name]
+    ax.plot(
+        zero.index,
+        zero["mean"],
+        ls="",
+        marker=method.marker,
+        markersize=6,
+        mfc="white",
+        mec=method.colour,
+        zorder=30,
+        clip_on=False,
+        gid=f"zeros {name}",
+    )
+    most = int(means["zeros"].max())
+    strategies = int(means["strategies"].max())
+    return (f"hollow: {method.label}, zero at {len(zero)} of {len(means)} points, "
+            f"in up to {most} of {strategies} strategies")
 
 def _mean_lines(
     df:pd.DataFrame,  # Results with several strategies
@@ -440,8 +555,10 @@ def _mean_lines(
     for name, rows in _methods(df):
         means = _over_strategies(rows, value, x)
         _draw_line(ax, name, means[["mean"]])
-        label += textwrap.wrap(_mark_zeros(ax, name, means), 40)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+        zeros = _mark_zeros(ax, name, means)
+        label += textwrap.wrap(zeros, 40)
+    ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
+    ax.xaxis.set_major_locator(ticks)
     ax.set(xlabel="\n".join(label))
     return ax
 
@@ -456,29 +573,40 @@ class _Measure:
 def _by_strategy(df:pd.DataFrame) -> dict:
     "The rows of each strategy, with random sampling as a reference, in the order of `STRATEGY`."
     present = set(df["strategy"])
-    order = [s for s in STRATEGY if s in present] + sorted(present - set(STRATEGY))
+    order = [s for s in STRATEGY if s in present]
+    order += sorted(present - set(STRATEGY))
     with_filter = set(_without_random(df)["strategy"])
-    asked = [s for s in order if s in with_filter] or order
-    return {s: df[(df["strategy"] == s) | (df["variant"] == "random")] for s in asked}
+    asked = [s for s in order if s in with_filter]
+    return {s: _of_strategy(df, s) for s in asked or order}
+
+def _of_strategy(df:pd.DataFrame, strategy:str) -> pd.DataFrame:
+    "The rows of one strategy, with random sampling as a reference."
+    reference = df["variant"] == "random"
+    return df[reference | (df["strategy"] == strategy)]
 
 def _one_strategy(parts:dict, measures:Sequence[_Measure], x:str) -> tuple[Figure, Sequence[Axes]]:
     "One panel per measure, side by side; the figure and the axes that need a label."
     (strategy, rows), = parts.items()
     name = STRATEGY.get(strategy, strategy)
-    fig, axes = canvas(1, len(measures), width=4.1 if len(measures) > 1 else 6.4, height=3.2)
+    width = 4.1 if len(measures) > 1 else 6.4
+    fig, axes = canvas(1, len(measures), width=width, height=3.2)
     for ax, m in zip(axes.flat, measures):
-        name_panel(lines(rows, m.column, x, ax), f"{m.name}\n{name}, the only strategy run")
+        lines(rows, m.column, x, ax)
+        name_panel(ax, f"{m.name}\n{name}, the only strategy run")
     return fig, list(axes.flat)
 
 def _several_strategies(df:pd.DataFrame, parts:dict, measures:Sequence[_Measure], x:str):
     "One row per measure; the mean over strategies, then each of them."
     height = 2.2 + 1 / len(measures)
-    fig, axes = canvas(len(measures), 1 + len(parts), width=2.9, height=height, sharey="row")
+    shape = (len(measures), 1 + len(parts))
+    fig, axes = canvas(*shape, width=2.9, height=height, sharey="row")
     for row, m in zip(axes, measures):
-        mean = _mean_lines(df, m.column, x, row[0])
-        name_panel(mean, f"{m.name}\nGeometric mean of {len(parts)} strategies")
+        _mean_lines(df, m.column, x, row[0])
+        name_panel(row[0], f"{m.name}\nGeometric mean of {len(parts)} strategies")
         for ax, (strategy, rows) in zip(row[1:], parts.items()):
-            name_panel(lines(rows, m.column, x, ax), f"\n{STRATEGY.get(strategy, strategy)}")
+            name = STRATEGY.get(strategy, strategy)
+            lines(rows, m.column, x, ax)
+            name_panel(ax, f"\n{name}")
     return fig, axes[:, 0]
 
 def _strategy_panels(df:pd.DataFrame, measures:Sequence[_Measure], x:str) -> Figure:
@@ -501,22 +629,27 @@ def _strategy_panels(df:pd.DataFrame, measures:Sequence[_Measure], x:str) -> Fig
 # %% ../../nbs/study/figures.ipynb #297f2192
 def _mean_in_words(name:str, means:pd.DataFrame) -> str:
     "The first and last mean of a method, and its zeros."
+    label = METHODS[name].label
+    first = _percent(means["mean"].iloc[0])
+    last = _percent(means["mean"].iloc[-1])
+    text = f"{label} {first} to {last}"
     zeros = int((means["zeros"] > 0).sum())
-    first, last = means["mean"].iloc[0], means["mean"].iloc[-1]
-    text = f"{METHODS[name].label} {_percent(first)} to {_percent(last)}"
     return f"{text} (zero at {zeros} points)" if zeros else text
 
 def _shares_in_words(df:pd.DataFrame, column:str, x:str) -> str:
     "For the mean and for each strategy, the medians at both ends of each line."
     words = []
-    asked = list(dict.fromkeys(_without_random(df)["strategy"]))
+    asked = _without_random(df)["strategy"].unique()
     if len(asked) > 1:
-        means = [_mean_in_words(name, _over_strategies(rows, column, x))
-                 for name, rows in _methods(df)]
+        means = []
+        for name, rows in _methods(df):
+            mean = _over_strategies(rows, column, x)
+            means.append(_mean_in_words(name, mean))
         words.append(f"Geometric mean over strategies: {'; '.join(means)}.")
-    for s in asked:
-        rows = df[(df["strategy"] == s) | (df["variant"] == "random")]
-        words.append(f"{STRATEGY.get(s, s)}: {_ends(rows, column, x, _percent)}.")
+    for strategy in asked:
+        name = STRATEGY.get(strategy, strategy)
+        ends = _ends(_of_strategy(df, strategy), column, x, _percent)
+        words.append(f"{name}: {ends}.")
     return " ".join(words)
 
 # %% ../../nbs/study/figures.ipynb #f152c3b4
@@ -527,15 +660,24 @@ def figure3(
     within:int=1000,        # Annotations, as in the paper
 ) -> Figure: # The mean over strategies and each strategy; its label is the figure in words
     "The minority's share of the labelled set, and the share of all minority instances found."
-    df = _require_drawable(df, ("n_labelled", "minority_labelled", "minority_total", "strategy"))
-    df = _with_shares(one_setting(select(df, task=task, learner=learner)))
+    needed = ("n_labelled", "minority_labelled", "minority_total", "strategy")
+    df = _require_drawable(df, needed)
+    df = one_setting(select(df, task=task, learner=learner))
+    df = _with_shares(df)
     least = df["n_labelled"].min()
     require(least <= within,
             f"within={within}: every row has more annotations, from {least} on; raise within")
     df = df[df["n_labelled"] <= within]
-    balance = _Measure("labelled_balance", "Minority share of the labelled set",
-                       "share of the labelled set")
-    found = _Measure("minority_found", "Minority instances found", "share of all in the pool")
+    balance = _Measure(
+        column="labelled_balance",
+        name="Minority share of the labelled set",
+        label="share of the labelled set",
+    )
+    found = _Measure(
+        column="minority_found",
+        name="Minority instances found",
+        label="share of all in the pool",
+    )
     fig = _strategy_panels(df, [balance, found], "n_labelled")
     fig.set_label(f"Line charts up to {df['n_labelled'].max():,} annotations, {heading(df)}. "
                   "Minority share of the labelled set, first to last point. "
@@ -552,8 +694,13 @@ def figure4(
 ) -> Figure: # The mean over strategies and each strategy; its label is the figure in words
     "The minority's share of the subpool, by iteration."
     df = _require_drawable(df, ("subpool", "subpool_minority", "strategy"))
-    df = _with_shares(_without_random(one_setting(select(df, task=task, learner=learner))))
-    balance = _Measure("subpool_balance", "Minority share of the subpool", "share of the subpool")
+    df = one_setting(select(df, task=task, learner=learner))
+    df = _with_shares(_without_random(df))
+    balance = _Measure(
+        column="subpool_balance",
+        name="Minority share of the subpool",
+        label="share of the subpool",
+    )
     fig = _strategy_panels(df, [balance], "iteration")
     fig.set_label(f"Line charts, {heading(df)}. "
                   "Minority share of the subpool by iteration, first to last. "
@@ -569,24 +716,36 @@ def medians(
 ) -> pd.Series: # Median over runs by method, best first; its name is the point
     "All methods at one point."
     df = _require_drawable(df, (value, x))
-    tables = {name: by_run(rows, value, x).dropna() for name, rows in _methods(df)}
+    tables = {}
+    for name, rows in _methods(df):
+        runs = by_run(rows, value, x).dropna()
+        if len(runs):
+            tables[name] = runs
     if at is None:
-        at = min(t.index[-1] for t in tables.values() if len(t))
-    found = {name: t.loc[:at].iloc[-1].median() for name, t in tables.items() if len(t.loc[:at])}
-    return pd.Series(found, name=at).sort_values(ascending=False, kind="stable")
+        at = min(runs.index[-1] for runs in tables.values())
+    found = {}
+    for name, runs in tables.items():
+        reached = runs.loc[:at]
+        if len(reached):
+            found[name] = reached.iloc[-1].median()
+    by_method = pd.Series(found, name=at)
+    return by_method.sort_values(ascending=False, kind="stable")
 
 # %% ../../nbs/study/figures.ipynb #175d3401
 def _by_seeds(df:pd.DataFrame) -> pd.Series:
     "The seeds of each run, as a tuple."
     names = ("data_seed", "model_seed", "order_seed")
     seeds = [c for c in names if c in df and df[c].notna().all()]
-    return df.drop_duplicates("run").set_index("run")[seeds].apply(tuple, axis=1)
+    runs = df.drop_duplicates("run").set_index("run")
+    return runs[seeds].apply(tuple, axis=1)
 
 def _ahead_of(name:str, gap:pd.Series) -> str:
     "In how many pairs a difference is above zero."
+    label = METHODS[name].label
+    ahead = int((gap > 0).sum())
     ties = int((gap == 0).sum())
     tied = f" ({ties} tied)" if ties else ""
-    return f"of {METHODS[name].label} in {int((gap > 0).sum())} of {len(gap)}{tied}"
+    return f"of {label} in {ahead} of {len(gap)}{tied}"
 
 def ahead(
     df:pd.DataFrame,      # Results of one task, learner and strategy
@@ -602,14 +761,20 @@ def ahead(
     seeds = _by_seeds(df)
     here = {}
     for name, rows in _methods(df):
-        here[name] = by_run(rows, value, x).dropna().loc[:at].iloc[-1].rename(seeds)
+        runs = by_run(rows, value, x).dropna()
+        reached = runs.loc[:at]
+        here[name] = reached.iloc[-1].rename(seeds)
     if one not in here:
         return ""
-    compared_with = [name for name in others if name in here]
-    words = [_ahead_of(name, (here[one] - here[name]).dropna()) for name in compared_with]
+    words = []
+    for name in others:
+        if name in here:
+            gap = here[one] - here[name]
+            words.append(_ahead_of(name, gap.dropna()))
     if not words:
         return ""
-    return f"In runs with the same seeds, {METHODS[one].label} is ahead {', '.join(words)}."
+    label = METHODS[one].label
+    return f"In runs with the same seeds, {label} is ahead {', '.join(words)}."
 
 # %% ../../nbs/study/figures.ipynb #8b080137
 def origin(
@@ -619,8 +784,11 @@ def origin(
 ) -> str:
     "Which results, which notebook and which command made a figure, as Markdown."
     profile = df["profile"].iloc[0]
-    about = results_dir() / f"{profile}.json"
-    made = f", made by `{json.loads(about.read_text())['command']}`" if about.exists() else ""
+    path = results_dir() / f"{profile}.json"
+    made = ""
+    if path.exists():
+        about = json.loads(path.read_text())
+        made = f", made by `{about['command']}`"
     names = ", ".join(f"`{f}`" for f in files)
     written = f" Written: {names}." if files else ""
     size = f"{df['run'].nunique()} runs, {len(df):,} rows"

@@ -44,12 +44,17 @@ def _against_anchoral(
 ) -> pd.DataFrame:
     "Add `time_ratio`: times over AnchorAL's of the same group."
     by = list(by)
-    anchoral = numbers[numbers["variant"] == "anchoral"].drop_duplicates(by)
-    base = numbers[by].merge(anchoral[[*by, "time_median"]], "left", on=by)["time_median"]
-    base = base.set_axis(numbers.index).astype(float)
+    is_anchoral = numbers["variant"] == "anchoral"
+    anchoral = numbers[is_anchoral].drop_duplicates(by)
+    times = anchoral[[*by, "time_median"]]
+    beside = numbers[by].merge(times, "left", on=by)
+    base = beside["time_median"].astype(float)
+    base = base.set_axis(numbers.index)
     if len(anchoral) == 1:
-        base = base.fillna(anchoral["time_median"].iloc[0])
-    return numbers.assign(time_ratio=numbers["time_median"] / base.where(base > 0))
+        only = times["time_median"].iloc[0]
+        base = base.fillna(only)
+    ratio = numbers["time_median"] / base.where(base > 0)
+    return numbers.assign(time_ratio=ratio)
 
 # %% ../../nbs/study/tables.ipynb #15d55423
 _ROW = ["task", "learner", "strategy", "variant"]
@@ -58,27 +63,36 @@ _MATCHED = [
     "majority_median", "majority_iqr", "majority_per_iteration",
     "minority_median", "minority_iqr", "minority_per_iteration",
 ]
-_NEEDED = ("task", "strategy", "learner", "n_labelled", "f1_majority", "f1_minority", "time_select",
-           "scored", "subpool", "pool")
+_NEEDED = (
+    "task", "strategy", "learner", "n_labelled",
+    "f1_majority", "f1_minority",
+    "time_select", "scored", "subpool", "pool",
+)
 
 def _in_order(numbers:pd.DataFrame, keys:Sequence) -> pd.DataFrame:
     "Rows sorted by several keys, the most important last."
-    return numbers.iloc[np.lexsort([np.asarray(k) for k in keys])]
+    columns = [np.asarray(key) for key in keys]
+    return numbers.iloc[np.lexsort(columns)]
 
 def _place(values:pd.Series, order:Sequence[str]) -> pd.Series:
     "Where each value stands in an order; at its end, if it is not in it."
-    order = list(order)
-    return values.map(lambda v: order.index(v) if v in order else len(order))
+    places = {value: i for i, value in enumerate(order)}
+    return values.map(lambda v: places.get(v, len(places)))
 
 def _block(rows:pd.DataFrame) -> pd.DataFrame:
     "Overall, and Budget-Matched as columns `matched_*`, for one task and one learner."
+    renamed = {c: f"matched_{c}" for c in _MATCHED}
     matched = _measures(rows, "matched")[[*_ROW, *_MATCHED]]
-    matched = matched.rename(columns={c: f"matched_{c}" for c in _MATCHED})
-    numbers = _against_anchoral(_measures(rows).merge(matched, on=_ROW), ["strategy"])
+    matched = matched.rename(columns=renamed)
+    numbers = _measures(rows).merge(matched, on=_ROW)
+    numbers = _against_anchoral(numbers, ["strategy"])
     (learner, body), = _bodies(rows)
-    numbers["model"] = learner_label(learner, body).removeprefix("a ")
-    order = [_place(numbers["variant"], METHODS), _place(numbers["strategy"], STRATEGY)]
-    return _in_order(numbers, order)
+    model = learner_label(learner, body)
+    numbers["model"] = model.removeprefix("a ")
+    return _in_order(numbers, [
+        _place(numbers["variant"], METHODS),
+        _place(numbers["strategy"], STRATEGY),
+    ])
 
 def table2(
     df:pd.DataFrame,         # Results of one or more tasks
@@ -88,9 +102,11 @@ def table2(
 ) -> pd.DataFrame: # One row per task and method; numbers only
     "Budget, AUC, time and subpool size: Overall, and Budget-Matched (columns `matched_*`)."
     df = _require_drawable(df, _NEEDED)
-    df = one_setting(select(df, learner=learner, strategy=strategy))
+    df = select(df, learner=learner, strategy=strategy)
+    df = one_setting(df)
     blocks = [_block(rows) for _, rows in df.groupby("task")]
-    return pd.concat(blocks, ignore_index=True).assign(source=source)
+    numbers = pd.concat(blocks, ignore_index=True)
+    return numbers.assign(source=source)
 
 # %% ../../nbs/study/tables.ipynb #909d5776
 _PAPER_TASKS = ["amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus"]
@@ -111,13 +127,22 @@ def _published_rows(model:str|None, strategy:str|None) -> pd.DataFrame:
 
 def _wide(cells:pd.DataFrame) -> pd.DataFrame:
     "One row per row of the paper's table; columns such as `matched_minority_iqr` and `time_text`."
-    scope = cells["scope"].map({"overall": "", "matched": "matched_"})
+    prefixes = {"overall": "", "matched": "matched_"}
+    scope = cells["scope"].map(prefixes)
     cells = cells.assign(column=scope + cells["measure"])
-    wide = cells.pivot(index=_PAPER_ROW, columns="column", values=["median", "iqr", "text"])
+    wide = cells.pivot(
+        index=_PAPER_ROW,
+        columns="column",
+        values=["median", "iqr", "text"],
+    )
     wide.columns = [f"{column}_{value}" for value, column in wide.columns]
-    for prefix in ("", "matched_"):
-        wide = wide.rename(columns={f"{prefix}budget_median": f"{prefix}budget"})
-    return wide.astype({c: float for c in wide if not c.endswith("_text")}).reset_index()
+    wide = wide.rename(columns={
+        "budget_median": "budget",
+        "matched_budget_median": "matched_budget",
+    })
+    numeric = [c for c in wide if not c.endswith("_text")]
+    wide[numeric] = wide[numeric].astype(float)
+    return wide.reset_index()
 
 # %% ../../nbs/study/tables.ipynb #e266b4dc
 def _with_iterations(numbers:pd.DataFrame, prefix:str) -> pd.DataFrame:
@@ -127,11 +152,13 @@ def _with_iterations(numbers:pd.DataFrame, prefix:str) -> pd.DataFrame:
     least = np.ceil(numbers[f"{prefix}majority_median"])
     iterations = np.maximum(from_budget, least)
     if prefix:  # all rows that were matched have equally many
-        matched = [numbers["task"], numbers["model"], numbers[f"{prefix}budget"]]
+        unit = ["task", "model", f"{prefix}budget"]
+        matched = [numbers[column] for column in unit]
         iterations = iterations.groupby(matched).transform("max")
     out = numbers.assign(**{f"{prefix}iterations": iterations})
     for score in ("majority", "minority"):
-        out[f"{prefix}{score}_per_iteration"] = out[f"{prefix}{score}_median"] / iterations
+        area = out[f"{prefix}{score}_median"]
+        out[f"{prefix}{score}_per_iteration"] = area / iterations
     return out
 
 def published_table5(
@@ -141,15 +168,27 @@ def published_table5(
     """The paper's own rows, to be put beside ours.
     The AUC per iteration comes from budgets that are mostly rounded to hundreds."""
     wide = _wide(_published_rows(model, strategy))
-    name = wide["filter"].mask(wide["strategy"] == "random", "random")
-    numbers = wide.assign(source="paper", task=wide["dataset"], learner="finetune", variant=name)
+    at_random = wide["strategy"] == "random"
+    numbers = wide.assign(
+        source="paper",
+        task=wide["dataset"],
+        learner="finetune",
+        variant=wide["filter"].mask(at_random, "random"),
+    )
+    numbers = numbers.drop(columns=["dataset", "filter"])
     for prefix in ("", "matched_"):
         numbers = _with_iterations(numbers, prefix)
-    within = ["task", "model"] if strategy else ["task", "model", "strategy"]
+    within = ["task", "model"]
+    if not strategy:
+        within.append("strategy")
     numbers = _against_anchoral(numbers, within)
-    order = [_place(numbers["variant"], METHODS), _place(numbers["strategy"], STRATEGY),
-             numbers["model"], _place(numbers["task"], _PAPER_TASKS)]
-    return _in_order(numbers, order).drop(columns=["dataset", "filter"]).reset_index(drop=True)
+    numbers = _in_order(numbers, [
+        _place(numbers["variant"], METHODS),
+        _place(numbers["strategy"], STRATEGY),
+        numbers["model"],
+        _place(numbers["task"], _PAPER_TASKS),
+    ])
+    return numbers.reset_index(drop=True)
 
 # %% ../../nbs/study/tables.ipynb #9282c949
 def _plus_minus(median:float, iqr:float, digits:int=1) -> str:
@@ -165,43 +204,59 @@ def _plain(values:pd.Series, fmt:str) -> list:
 
 def _digits(values:pd.Series) -> int:
     "Decimals that leave the largest value two digits, between one and four."
-    top = np.nanmax(np.abs(np.asarray(values, float)), initial=0)
-    return int(np.clip(1 - np.floor(np.log10(top)), 1, 4)) if top > 0 else 1
+    sizes = np.abs(np.asarray(values, float))
+    largest = np.nanmax(sizes, initial=0)
+    if largest <= 0:
+        return 1
+    power = np.floor(np.log10(largest))
+    return int(np.clip(1 - power, 1, 4))
 
 # %% ../../nbs/study/tables.ipynb #dfa600bc
 def _one_auc(source:str, median:float, iqr:float, per_iteration:float) -> str:
     "One area under the curve, and in brackets the same per iteration."
-    paper = source == "paper"
-    text = _plus_minus(median, iqr, 1 if paper or median >= 100 else 2)
+    from_paper = source == "paper"
+    digits = 1 if from_paper or median >= 100 else 2
+    text = _plus_minus(median, iqr, digits)
     if pd.isna(median) or pd.isna(per_iteration):
         return text
-    return f"{text} ({per_iteration:.{2 if paper else 3}f})"
+    digits = 2 if from_paper else 3
+    return f"{text} ({per_iteration:.{digits}f})"
 
 def _auc(numbers:pd.DataFrame, score:str) -> list:
     "The areas of one score, such as `matched_minority`."
-    columns = [f"{score}_{part}" for part in ("median", "iqr", "per_iteration")]
-    parts = numbers.reindex(columns=["source", *columns])
-    return [_one_auc(*row) for row in parts.itertuples(index=False, name=None)]
+    parts = ("median", "iqr", "per_iteration")
+    columns = [f"{score}_{part}" for part in parts]
+    areas = numbers.reindex(columns=["source", *columns])
+    rows = areas.itertuples(index=False, name=None)
+    return [_one_auc(*row) for row in rows]
 
 def _times(numbers:pd.DataFrame) -> list:
     "Selection time in minutes."
-    digits = {source: 1 if source == "paper" else _digits(rows["time_median"])
-              for source, rows in numbers.groupby("source")}
-    printed = numbers.reindex(columns=["source", "time_median", "time_iqr", "time_text"])
+    digits = {}
+    for source, rows in numbers.groupby("source"):
+        digits[source] = _digits(rows["time_median"])
+    digits["paper"] = 1
+    columns = ["source", "time_median", "time_iqr", "time_text"]
     out = []
-    for source, median, iqr, text in printed.itertuples(index=False, name=None):
-        limit = pd.isna(median) and isinstance(text, str)
-        out.append(text if limit else _plus_minus(median, iqr, digits[source]))
+    for row in numbers.reindex(columns=columns).itertuples():
+        text = row.time_text
+        is_limit = pd.isna(row.time_median) and isinstance(text, str)
+        if not is_limit:
+            text = _plus_minus(row.time_median, row.time_iqr, digits[row.source])
+        out.append(text)
     return out
 
 # %% ../../nbs/study/tables.ipynb #16b591e0
 def _keeps_its_budget(numbers:pd.DataFrame) -> pd.Series:
     "Whether a row's matched numbers are its overall numbers."
     matched = numbers["matched_budget"].astype(float)
-    own = matched.isna() | (numbers["budget"].astype(float) == matched)
+    overall = numbers["budget"].astype(float)
+    own = matched.isna() | (overall == matched)
     for score in ("majority_median", "minority_median"):
         if score in numbers and f"matched_{score}" in numbers:
-            own &= (numbers[score] == numbers[f"matched_{score}"]) | numbers[score].isna()
+            overall = numbers[score]
+            same = overall == numbers[f"matched_{score}"]
+            own &= same | overall.isna()
     return own
 
 def _matched_columns(
@@ -210,15 +265,20 @@ def _matched_columns(
 ) -> dict:
     "The columns of Budget-Matched."
     budget = numbers["matched_budget"].astype(float)
+    has_budget = budget.notna()
     own = _keeps_its_budget(numbers)
     groups = [numbers[c].fillna("") for c in group]
-    same = own.groupby(groups).transform("all") & budget.notna()
+    all_own = own.groupby(groups).transform("all")
+    same = all_own & has_budget
     text = pd.Series(_plain(budget, ",.0f"), numbers.index)
-    text = text.mask(~own & budget.notna(), text + _MARK).mask(same, "as Overall")
-    out = {("Budget-Matched", "Budget"): list(text)}
+    text = text.mask(~own & has_budget, text + _MARK)
+    text = text.mask(same, "as Overall")
+    half = "Budget-Matched"
+    out = {(half, "Budget"): list(text)}
     for score in ("majority", "minority"):
-        areas = pd.Series(_auc(numbers, f"matched_{score}"), numbers.index)
-        out["Budget-Matched", score.title()] = list(areas.mask(same, ""))
+        areas = _auc(numbers, f"matched_{score}")
+        areas = pd.Series(areas, numbers.index)
+        out[half, score.title()] = list(areas.mask(same, ""))
     return out
 
 # %% ../../nbs/study/tables.ipynb #a3e062f2
@@ -229,20 +289,38 @@ def _stub_columns(numbers:pd.DataFrame) -> dict:
         out["", "Source"] = numbers["source"]
     if numbers["task"].nunique() > 1:
         out["", "Dataset"] = numbers["task"]
-    if numbers.groupby("source")["model"].nunique().max() > 1:
+    models = numbers.groupby("source")["model"].nunique()
+    if models.max() > 1:
         out["", "Model"] = numbers["model"]
-    if numbers.loc[numbers["variant"] != "random", "strategy"].nunique() > 1:
-        out["", "Strategy"] = [STRATEGY.get(s, s) for s in numbers["strategy"]]
-    out["", "Pool filtering"] = [METHODS[name].label for name in numbers["variant"]]
+    strategies = numbers["strategy"]
+    at_random = numbers["variant"] == "random"
+    if strategies[~at_random].nunique() > 1:
+        names = [STRATEGY.get(s, s) for s in strategies]
+        out["", "Strategy"] = names
+    labels = [METHODS[name].label for name in numbers["variant"]]
+    out["", "Pool filtering"] = labels
     return out
+
+def _with_columns(numbers:pd.DataFrame, optional:Sequence[str]) -> pd.DataFrame:
+    "The same rows; a column that a source does not report is empty."
+    names = dict.fromkeys([*numbers, *optional])
+    return numbers.reindex(columns=names)
+
+def _shares(values:pd.Series) -> list:
+    "Shares as whole percentages."
+    percentages = _plain(100 * values, ".0f")
+    return [p if p == "–" else f"{p} %" for p in percentages]
 
 def print_table2(
     numbers:pd.DataFrame,  # From `table2`, `table5` and `published_table5`, concatenated
 ) -> pd.DataFrame: # The same rows as text, with two levels of columns
     "Tables 2 and 5 as they are printed; a column only where its rows differ."
-    optional = ("model", "strategy", "time_median", "time_iqr", "time_ratio", "scored_median",
-                "subpool_share", "matched_budget")
-    numbers = numbers.reindex(columns=dict.fromkeys([*numbers, *optional]))
+    numbers = _with_columns(numbers, [
+        "model", "strategy",
+        "time_median", "time_iqr", "time_ratio",
+        "scored_median", "subpool_share",
+        "matched_budget",
+    ])
     columns = _stub_columns(numbers) | {
         ("Overall", "Budget"): _plain(numbers["budget"], ",.0f"),
         ("Overall", "Majority"): _auc(numbers, "majority"),
@@ -250,13 +328,12 @@ def print_table2(
         ("Selection", "Time, min"): _times(numbers),
         ("Selection", "× AnchorAL"): _plain(numbers["time_ratio"], ".2f"),
         ("Selection", "Scored"): _plain(numbers["scored_median"], ",.0f"),
-        ("Selection", "Subpool"): _plain(100 * numbers["subpool_share"], ".0f"),
+        ("Selection", "Subpool"): _shares(numbers["subpool_share"]),
     }
-    shares = columns["Selection", "Subpool"]
-    columns["Selection", "Subpool"] = [s if s == "–" else f"{s} %" for s in shares]
     columns |= _matched_columns(numbers, ["source", "task", "model"])
     text = {name: list(values) for name, values in columns.items()}
-    return pd.DataFrame(text, columns=pd.MultiIndex.from_tuples(text))
+    names = pd.MultiIndex.from_tuples(text)
+    return pd.DataFrame(text, columns=names)
 
 # %% ../../nbs/study/tables.ipynb #a36b709f
 def table5(
@@ -265,8 +342,10 @@ def table5(
 ) -> pd.DataFrame: # One row per task, learner, strategy and method; numbers only
     "`table2` for everything at once."
     df = _require_drawable(df, (*_NEEDED, "model"))
-    blocks = [_block(rows) for _, rows in df.groupby(["task", "learner", "model"])]
-    return pd.concat(blocks, ignore_index=True).assign(source=source)
+    units = df.groupby(["task", "learner", "model"])
+    blocks = [_block(rows) for _, rows in units]
+    numbers = pd.concat(blocks, ignore_index=True)
+    return numbers.assign(source=source)
 
 # %% ../../nbs/study/tables.ipynb #17396237
 def by_parameters(
@@ -274,34 +353,52 @@ def by_parameters(
 ) -> pd.DataFrame:
     """AnchorAL under any name as variant 'anchoral',
     where it differs from that in the columns of Table 3 at most."""
-    anchoral = df.get("filter", df["variant"]) == "anchoral"
-    same = anchoral & ~df["variant"].isin(METHODS)
-    plain = df[df["variant"] == "anchoral"]
+    names = df["variant"]
+    is_anchoral = df.get("filter", names) == "anchoral"
+    same = is_anchoral & ~names.isin(METHODS)
+    plain = df[names == "anchoral"]
     if len(plain):
-        shown = ("variant", *_SETTING)
-        hidden = [f for f in Config.__dataclass_fields__ if f in df and f not in shown]
+        shown = {"variant", *_SETTING}
+        fields = set(Config.__dataclass_fields__)
+        hidden = (fields & set(df)) - shown
         for column in hidden:
             same &= df[column].isin(plain[column].unique())
-    return df.assign(variant=df["variant"].mask(same, "anchoral"))
+    return df.assign(variant=names.mask(same, "anchoral"))
 
 # %% ../../nbs/study/tables.ipynb #7d2c70dc
+_DEFAULT = {
+    "n_anchors": 10,
+    "n_neighbours": 50,
+    "gamma_maj": "kmeans++",
+    "gamma_min": "kmeans++",
+}
+
 def _is_default(numbers:pd.DataFrame) -> pd.Series:
     "Rows with the paper's default setting."
-    return ((numbers["n_anchors"] == 10) & (numbers["n_neighbours"] == 50)
-            & (numbers["gamma_maj"] == "kmeans++") & (numbers["gamma_min"] == "kmeans++"))
+    same = pd.Series(True, numbers.index)
+    for column, value in _DEFAULT.items():
+        same &= numbers[column] == value
+    return same
 
 def _against_default(numbers:pd.DataFrame) -> pd.DataFrame:
     "Add `time_ratio`: times over that of the default setting, where it was run."
-    base = numbers.loc[_is_default(numbers), "time_median"]
-    return numbers.assign(time_ratio=numbers["time_median"] / base.iloc[0] if len(base) else np.nan)
+    times = numbers["time_median"]
+    default = times[_is_default(numbers)]
+    base = default.iloc[0] if len(default) else np.nan
+    return numbers.assign(time_ratio=times / base)
 
 def _papers_order(numbers:pd.DataFrame) -> pd.DataFrame:
     "The default first, then K, A and Γ away from it, then no anchoring."
-    keys = [numbers["gamma_maj"] == "entropy", numbers["gamma_min"] == "entropy"]
-    for column, default in (("n_anchors", 10), ("n_neighbours", 50)):
-        keys += [pd.to_numeric(numbers[column]), numbers[column] != default]
-    keys += [~_is_default(numbers), numbers["variant"] == "no-anchoring"]
-    return _in_order(numbers, keys).reset_index(drop=True)
+    keys = []
+    for column in ("gamma_maj", "gamma_min"):
+        keys.append(numbers[column] == "entropy")
+    for column in ("n_anchors", "n_neighbours"):
+        keys.append(pd.to_numeric(numbers[column]))
+        keys.append(numbers[column] != _DEFAULT[column])
+    keys.append(~_is_default(numbers))
+    keys.append(numbers["variant"] == "no-anchoring")
+    ordered = _in_order(numbers, keys)
+    return ordered.reset_index(drop=True)
 
 # %% ../../nbs/study/tables.ipynb #8b5225ca
 _COMPARED = ("anchoral", "anchoral-scaled", "no-anchoring")
@@ -314,53 +411,74 @@ def table3(
     source:str="ours",       # Where the numbers come from
 ) -> pd.DataFrame: # One row per setting; numbers only
     "AnchorAL by its hyper-parameters, and without anchoring, at one common budget."
-    needed = (*_SETTING, "task", "learner", "strategy", "f1_minority", "f1_majority", "subpool")
-    df = _require_drawable(by_parameters(df), needed)
+    df = _require_drawable(by_parameters(df), (
+        "task", "learner", "strategy", *_SETTING,
+        "f1_minority", "f1_majority", "subpool",
+    ))
     df = select(df, task=task, learner=learner, strategy=strategy)
     df = df[df["variant"].isin(_COMPARED)]
     require(len(df), "no rows of variant 'anchoral', 'anchoral-scaled' or 'no-anchoring': "
                      "Table 3 compares these; run one of them")
+    matched = budget_matched(df)
+    settings = matched.groupby(["variant", *_SETTING], sort=False, dropna=False)
     parts = []
-    settings = budget_matched(df).groupby(["variant", *_SETTING], sort=False, dropna=False)
     for (name, *values), rows in settings:
-        shown = dict.fromkeys(_SETTING) if name == "no-anchoring" else dict(zip(_SETTING, values))
+        if name == "no-anchoring":
+            values = [None] * len(_SETTING)
+        shown = dict(zip(_SETTING, values))
         parts.append(_measures(rows).assign(**shown))
-    numbers = pd.concat(parts, ignore_index=True).assign(source=source)
+    numbers = pd.concat(parts, ignore_index=True)
+    numbers = numbers.assign(source=source)
     return _papers_order(_against_default(numbers))
 
 # %% ../../nbs/study/tables.ipynb #32f514f5
 def published_table3() -> pd.DataFrame:
     "The paper's Table 3 with the columns of `table3` that it prints."
     cells = published("table3")
-    medians = cells.pivot(index="row", columns="measure", values="value").add_suffix("_median")
-    settings = cells.drop_duplicates("row").set_index("row")[["filter", *_SETTING]]
-    numbers = settings.rename(columns={"filter": "variant"}).join(medians).reset_index(drop=True)
-    return _against_default(numbers.assign(source="paper", task="amazon-agri"))
+    values = cells.pivot(index="row", columns="measure", values="value")
+    medians = values.add_suffix("_median")
+    settings = cells.drop_duplicates("row").set_index("row")
+    settings = settings.rename(columns={"filter": "variant"})
+    numbers = settings[["variant", *_SETTING]].join(medians)
+    numbers = numbers.assign(source="paper", task="amazon-agri")
+    return _against_default(numbers.reset_index(drop=True))
 
-_GAMMA = {"kmeans++": "kM++", "entropy": "Ent", "uniform": "Unif", "all": "All"}
+# %% ../../nbs/study/tables.ipynb #262c5acb
+_GAMMA = {
+    "kmeans++": "kM++",
+    "entropy": "Ent",
+    "uniform": "Unif",
+    "all": "All",
+}
+
+def _gamma_names(values:pd.Series) -> list:
+    "Γ as the paper writes it."
+    return [_GAMMA.get(v, v) for v in values]
 
 def _setting_columns(numbers:pd.DataFrame) -> dict:
     "The columns that say which setting a row is; a row without anchors has none."
+    columns = {
+        "Γ maj": _gamma_names(numbers["gamma_maj"]),
+        "Γ min": _gamma_names(numbers["gamma_min"]),
+        "A": _plain(numbers["n_anchors"], ",.0f"),
+        "K": _plain(numbers["n_neighbours"], ",.0f"),
+    }
+    text = pd.DataFrame(columns, numbers.index, dtype=object)
     bare = numbers["variant"] == "no-anchoring"
-    out = {}
-    for column, name in (("gamma_maj", "Γ maj"), ("gamma_min", "Γ min")):
-        text = [_GAMMA.get(v, v) for v in numbers[column]]
-        out[name] = pd.Series(text, numbers.index, object).mask(bare, "–")
-    for column, name in (("n_anchors", "A"), ("n_neighbours", "K")):
-        text = _plain(numbers[column], ",.0f")
-        out[name] = pd.Series(text, numbers.index, object).mask(bare, "–")
-    out["Γ maj"] = out["Γ maj"].mask(bare, "No anchoring")
-    return out
+    text.loc[bare] = "–"
+    text.loc[bare, "Γ maj"] = "No anchoring"
+    return dict(text.items())
 
 def print_table3(
     numbers:pd.DataFrame,  # From `table3` and `published_table3`, concatenated
 ) -> pd.DataFrame: # The same rows as text
     "Table 3 as it is printed."
-    optional = ("budget", "subpool", "scored_median", "time_iqr")
-    numbers = numbers.reindex(columns=dict.fromkeys([*numbers, *optional]))
+    optional = ["budget", "subpool", "scored_median", "time_iqr"]
+    numbers = _with_columns(numbers, optional)
     columns = {}
     if numbers["source"].nunique() > 1:
-        columns = {"Source": numbers["source"], "Dataset": numbers["task"]}
+        columns["Source"] = numbers["source"]
+        columns["Dataset"] = numbers["task"]
     columns |= _setting_columns(numbers) | {
         "Budget": _plain(numbers["budget"], ",.0f"),
         "Majority": _auc(numbers, "majority"),
@@ -370,16 +488,19 @@ def print_table3(
         "Scored": _plain(numbers["scored_median"], ",.0f"),
         "Subpool": _plain(numbers["subpool"], ",.0f"),
     }
-    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+    text = {name: list(values) for name, values in columns.items()}
+    return pd.DataFrame(text)
 
 # %% ../../nbs/study/tables.ipynb #32994231
 def _count_one(name:str) -> pd.DataFrame:
     "One row per class of a task."
     task = load_task(name)
-    table = count_classes(task).rename(columns={"pool": "train"})
+    table = count_classes(task)
+    table = table.rename(columns={"pool": "train"})
     table = table[["class", "test", "train", "minority"]]
     table.insert(0, "task", name)
-    return table.assign(repeated=len(task.texts) - len(set(task.texts)))
+    distinct = set(task.texts)
+    return table.assign(repeated=len(task.texts) - len(distinct))
 
 def count_tasks(
     names:Sequence[str]|None=None,  # Keys of `TASKS`; None: the tasks that need no hub
@@ -387,8 +508,10 @@ def count_tasks(
     """Count the instances of tasks, as in Table 4;
     `repeated` is how many texts of the pool are copies of another."""
     if names is None:
-        names = [name for name, make in TASKS.items() if make.func in (offline_task, wordnet_task)]
-    return pd.concat([_count_one(name) for name in names], ignore_index=True)
+        without_hub = (offline_task, wordnet_task)
+        names = [name for name, make in TASKS.items() if make.func in without_hub]
+    tables = [_count_one(name) for name in names]
+    return pd.concat(tables, ignore_index=True)
 
 def saved_counts() -> pd.DataFrame:
     "What `anchoral counts` saved as `results/counts.csv`; `FileNotFoundError` without it."

@@ -120,3 +120,22 @@ def test_verify_draws_what_can_be_compared(tmp_path, monkeypatch):
         with pytest.raises(RuntimeError, match=f"^{whole}: asked for {whole}$"): verify.verify("tiny", runs, 3, word)
     (runs/"left").touch()
     with pytest.raises(ValueError, match="is not empty"): verify.verify("tiny", runs)
+
+
+def test_runs_made_by_draw_are_verified_one_by_one(tmp_path, folder, monkeypatch):
+    "Fine-tuned runs take long, so one saved run is enough to be drawn, whatever its grid cell lacks."
+    every = [run_id(c) for cell in profiles.grid_cells(profiles.PROFILES["wordnet"]).values() for c in cell]
+    pd.DataFrame(dict(run=every[3:5], iteration=0, id=1)).to_parquet(folder / "wordnet-ids.parquet")
+    made = []
+
+    def run_job(configs, name, runs):
+        made.extend(map(run_id, configs))
+        return "stopped here"
+
+    monkeypatch.setattr(verify, "warm", lambda todo: None)
+    monkeypatch.setattr(verify, "run_job", run_job)
+    for n, word in [(1, "a"), (2, "b"), (5, "c")]:
+        made.clear()
+        with pytest.raises(RuntimeError, match="stopped here"):
+            verify.verify("wordnet", tmp_path / "runs", n, word)
+        assert len(made) == min(n, 2) and set(made) <= set(every[3:5])

@@ -15,7 +15,7 @@ import pandas as pd
 from ..files import PathLike, digest, lookup, require
 from .config import run_id
 from .grid import is_done, require_kernel, require_workers, run_job, warm
-from .profiles import PROFILES, grid_cells
+from .profiles import grid_cells, Profile, PROFILES
 from .results import collect_ids, load_about, load_ids, provenance, session_of
 
 # %% ../../nbs/study/verify.ipynb #7467d894
@@ -106,11 +106,23 @@ def _require_empty(folder):
                          "give another folder")
 
 # %% ../../nbs/study/verify.ipynb #b28c04b8
-def _whole_cells(profile):
-    "The grid cells of which all runs are saved."
+def _parts(profile:Profile) -> dict:
+    "What can be drawn: grid cells, or single runs where a profile is made by draw."
+    cells = grid_cells(profile)
+    if not profile.by_draw:
+        return cells
+    runs = {}
+    for name, configs in cells.items():
+        for config in configs:
+            runs[f"{name}-{run_id(config)}"] = [config]
+    return runs
+
+def _saved_parts(profile):
+    "The parts of which all runs are saved."
     have = set(load_ids(profile).run) # not all of a profile need be there yet
+    parts = _parts(lookup(profile, PROFILES, "profile"))
     whole = {}
-    for name, configs in grid_cells(lookup(profile, PROFILES, "profile")).items():
+    for name, configs in parts.items():
         if have.issuperset(map(run_id, configs)):
             whole[name] = configs
     require(whole, f"nothing to verify: of no cell of {profile!r} all runs are saved; "
@@ -120,7 +132,7 @@ def _whole_cells(profile):
 def verify(
     profile:str,                # Whose saved results
     runs:PathLike,              # An empty folder
-    n:int=3,                    # Grid cells to draw
+    n:int=3,                    # Grid cells to draw; runs, where a profile is made by draw
     word:str="",                # What draws them
     of:Iterable[str]|None=None, # Draw among these grid cells only
     workers:int=2,              # Processes at a time
@@ -129,7 +141,7 @@ def verify(
     A `ValueError` for a folder that is not empty, a `RuntimeError` where a grid cell fails."""
     _require_empty(runs)
     require_workers(workers)
-    whole = _whole_cells(profile)
+    whole = _saved_parts(profile)
     todo = {}
     for name in drawn(of or whole, n, word):
         todo[name] = lookup(name, whole, f"saved cell of {profile}")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['run_frame', 'collect', 'results_dir', 'read_parquet', 'published', 'cpu', 'provenance', 'save_results',
-           'load_results', 'load_ids', 'load_about', 'saved_runs']
+           'load_results', 'saved_runs']
 
 # %% ../../nbs/study/results.ipynb #deff104b
 import hashlib
@@ -473,6 +473,13 @@ def load_results(
     "The saved frame of a profile, a row per run and iteration."
     return read_parquet(_saved_file(profile, folder, ".parquet"))
 
+def saved_runs(profile:str, folder:PathLike|None=None) -> set[str]:
+    "Names of the runs of a profile that are saved."
+    if not (Path(folder or results_dir())/f"{profile}.parquet").exists():
+        return set()
+    return set(read_parquet(_saved_file(profile, folder, ".parquet"), ["run"]).run)
+
+# %% ../../nbs/study/results.ipynb #a2770237
 def load_ids(profile:str, folder:PathLike|None=None) -> pd.DataFrame:
     "The saved labelled ids of a profile: `run`, `iteration`, `id`."
     path = _saved_file(profile, folder, "-ids.parquet")
@@ -490,12 +497,5 @@ def load_about(profile:str, folder:PathLike|None=None) -> dict:
         require(isinstance(about, dict), "not a table")
     except ValueError as e:
         raise ValueError(f"{path} is damaged ({str(e).splitlines()[0]}); take it back from where "
-                         "you have it, "
-                         f"or collect the runs of {profile} again") from None
+                         f"you have it, or collect the runs of {profile} again") from None
     return about
-
-def saved_runs(profile:str, folder:PathLike|None=None) -> set[str]:
-    "Names of the runs of a profile that are saved."
-    if not (Path(folder or results_dir())/f"{profile}.parquet").exists():
-        return set()
-    return set(read_parquet(_saved_file(profile, folder, ".parquet"), ["run"]).run)

@@ -72,6 +72,7 @@ benchmark benchmark-million: env
 readme: env
 	"$(BIN)/jupyter" nbconvert --log-level=ERROR --to markdown --no-input --no-prompt --output-dir . --output README nbs/index.ipynb
 	sed -i 's#(\.\./#(#g; s#"\.\./#"#g' README.md
+	sed -i '/^$$/N; /^\n$$/D' README.md
 
 site: env
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 "$(BIN)/mkdocs" build --strict --quiet -f site/mkdocs.yml

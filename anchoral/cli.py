@@ -324,7 +324,7 @@ def _saved_ids(profile):
 
 @_command(
     _arg("--profile", default="quick", help="whose saved runs; `quick` by default"),
-    _arg("--cells", type=int, help="how many grid cells (of fine-tuned profiles: runs) to draw; 1 by default"),
+    _arg("--cells", type=int, help="how many grid cells, or runs made by draw; 1 by default"),
     _arg("--draw", metavar="WORD", help="what draws them; by default the last commit's hash"),
     _arg("--runs", help="compare the profile's runs in this folder instead, and run nothing"),
     _arg("--workers", type=int, help="grid cells at a time; 2 by default"))

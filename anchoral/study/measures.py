@@ -53,9 +53,13 @@ def budget_matched(
     others = df[df.variant != "none"]
     if others.empty: # No-Op is all there is
         others = df
-    longest = others.groupby([*unit, "run"], observed=True).iteration.max()
-    last = longest.groupby(unit).min().rename("last").reset_index()
-    return df.merge(last, how="left", on=unit).query("not iteration > last").drop(columns="last")
+    runs = others.groupby([*unit, "run"], observed=True)
+    longest = runs.iteration.max()
+    last = longest.groupby(unit).min()
+    last = last.rename("last").reset_index()
+    both = df.merge(last, how="left", on=unit)
+    within = both.query("not iteration > last")
+    return within.drop(columns="last")
 
 # %% ../../nbs/study/measures.ipynb #ab1379ea
 def one_setting(
@@ -65,14 +69,20 @@ def one_setting(
     """The same frame; a `ValueError` where a name covers several configurations, seeds aside:
     a median over them would mean nothing."""
     within = [c for c in within if c in df]
-    known = [f.name for f in dataclasses.fields(Config) if not f.name.endswith("_seed")]
-    fields = [name for name in known if name in df and name not in within]
+    fields = []
+    for field in dataclasses.fields(Config):
+        name = field.name
+        is_seed = name.endswith("_seed")
+        if name in df and name not in within and not is_seed:
+            fields.append(name)
     kinds = df.drop_duplicates([*within, *fields])
     several = kinds[kinds.duplicated(within, keep=False)]
     if several.empty:
         return df
-    rows = several[(several[within] == several[within].iloc[0]).all(axis=1)]
-    name = next(name for name in fields if rows[name].nunique(dropna=False) > 1)
+    first = several[within].iloc[0]
+    rows = several[(several[within] == first).all(axis=1)]
+    n_values = rows[fields].nunique(dropna=False)
+    name = n_values.index[n_values > 1][0]
     values = rows[name].unique().tolist()
     raise ValueError(f"variant {rows.variant.iloc[0]!r} mixes {name} = {values}: "
                      f"keep the rows of one, e.g. df[df.{name} == {values[0]!r}]")
@@ -85,7 +95,12 @@ def _iqr(
     low, high = np.percentile(np.asarray(values, float), [25, 75])
     return float(high - low)
 
-_SUMMED_UP = ["budget", "iterations", "majority", "minority", "time", "scored", "subpool", "found"]
+_SUMMED_UP = [
+    "budget", "iterations",
+    "majority", "minority",
+    "time", "scored",
+    "subpool", "found",
+]
 
 def summary(
     df:pd.DataFrame,  # Results
@@ -93,15 +108,20 @@ def summary(
 ) -> pd.DataFrame:
     """Median and interquartile range over runs of what `per_run` measures:
     one row per task, learner, model, strategy and variant."""
-    whole_or_matched = lookup(at, {"overall": lambda df: df, "matched": budget_matched}, "measure")
+    lookup(at, ("overall", "matched"), "measure")
     setting = _RUN[:-1]
-    rows = per_run(whole_or_matched(one_setting(df, setting)))
+    df = one_setting(df, setting)
+    if at == "matched":
+        df = budget_matched(df)
+    rows = per_run(df)
     runs = rows.groupby(setting, sort=False, observed=True)
     out = {}
     for measure in _SUMMED_UP:
         out[f"{measure}_median"] = runs[measure].median()
         out[f"{measure}_iqr"] = runs[measure].agg(_iqr)
-    return pd.DataFrame(out).assign(runs=runs.size(), pool=runs.pool.first()).reset_index()
+    out["runs"] = runs.size()
+    out["pool"] = runs.pool.first()
+    return pd.DataFrame(out).reset_index()
 
 # %% ../../nbs/study/measures.ipynb #0ec505d2
 def _geometric(values:pd.Series) -> float:
@@ -116,11 +136,16 @@ def geometric_mean(
     """Per task, variant and iteration: the geometric mean over strategies of the median over runs,
     of how many `strategies`, and how many of them are 0 (`zeros`)."""
     one_setting(df, ("task", "strategy", "variant"))
-    by = ["task", "variant", "strategy", "iteration"]
-    medians = df.groupby(by, observed=True)[value].median().dropna().astype(float)
-    point = medians.groupby(["task", "variant", "iteration"], observed=True)
-    zeros = medians.eq(0).groupby(["task", "variant", "iteration"], observed=True).sum()
-    means = pd.DataFrame({value: point.agg(_geometric), "strategies": point.size(), "zeros": zeros})
+    point = ["task", "variant", "iteration"]
+    runs = df.groupby([*point, "strategy"], observed=True)[value]
+    medians = runs.median().dropna().astype(float)
+    strategies = medians.groupby(point, observed=True)
+    is_zero = medians.eq(0).groupby(point, observed=True)
+    means = pd.DataFrame({
+        value: strategies.agg(_geometric),
+        "strategies": strategies.size(),
+        "zeros": is_zero.sum(),
+    })
     return means.reset_index()
 
 # %% ../../nbs/study/measures.ipynb #66cde81a
@@ -140,24 +165,33 @@ def by_seeds(
 ) -> pd.Series:
     """What each run measures, by its seeds and in their order.
     `ValueError` for two runs with the same seeds."""
+    by = list(by)
     runs = rows.sort_values("iteration").groupby("run", observed=True)
-    values = pd.Series({name: float(measure(run)) for name, run in runs}, dtype=float)
-    seeds = rows.drop_duplicates("run").set_index("run")[list(by)]
+    values = {name: float(measure(run)) for name, run in runs}
+    values = pd.Series(values, dtype=float)
+    first_rows = rows.drop_duplicates("run")
+    seeds = first_rows.set_index("run")[by]
     twice = seeds.index[seeds.duplicated(keep=False)].tolist()
     what = "seeds and strategy" if "strategy" in by else "seeds"
     require(not twice,
             f"two runs of one setting share {what}: {twice[:2]}; keep one of them")
-    measured = seeds.assign(value=values.reindex(seeds.index)).set_index(list(by))["value"]
-    return measured.rename(None).sort_index()
+    measured = seeds.assign(value=values.reindex(seeds.index))
+    by_seed = measured.set_index(by)["value"]
+    return by_seed.rename(None).sort_index()
 
 def _completed_by_both(ours:pd.DataFrame, theirs:pd.DataFrame, by:list) -> tuple:
     "The rows of each setting up to the last iteration that both runs of a pair completed."
-    last = [rows.groupby(by, observed=True)["iteration"].max() for rows in (ours, theirs)]
-    common = pd.concat(last, axis=1, join="inner").min(axis=1)
+    last = []
+    for rows in (ours, theirs):
+        runs = rows.groupby(by, observed=True)
+        last.append(runs["iteration"].max())
+    both = pd.concat(last, axis=1, join="inner")
+    common = both.min(axis=1)
 
     def completed(rows):
-        ends = common.reindex(rows[by].set_index(by).index)
-        return rows[rows["iteration"].to_numpy() <= ends.to_numpy()]
+        pairs = rows.set_index(by).index
+        ends = common.reindex(pairs).to_numpy()
+        return rows[rows["iteration"].to_numpy() <= ends]
     return completed(ours), completed(theirs)
 
 def paired(
@@ -169,4 +203,6 @@ def paired(
     """What ours measure minus what theirs do, one number a pair, by seeds;
     empty where no seeds are shared."""
     ours, theirs = _completed_by_both(ours, theirs, list(by))
-    return (by_seeds(ours, measure, by) - by_seeds(theirs, measure, by)).dropna()
+    our_values = by_seeds(ours, measure, by)
+    their_values = by_seeds(theirs, measure, by)
+    return (our_values - their_values).dropna()

@@ -36,47 +36,73 @@ UNPRINTED = { # claim of the first rule -> which number the paper does not print
 
 # %% ../../nbs/study/printed.ipynb #eca7dcd9
 _CELL = ["dataset", "model", "strategy", "filter", "scope", "measure"]
-_COLUMNS = ["table", "dataset", "model", "strategy", "setting", "scope", "measure", "value", "iqr",
-            "text"]
+_COLUMNS = [
+    "table", "dataset", "model", "strategy", "setting",
+    "scope", "measure", "value", "iqr", "text",
+]
 _DEFAULT = "kmeans++/kmeans++, A=10, K=50" # Table 3's first row: AnchorAL itself
 
 def _require_same(table2, table5):
     "`ValueError` where a cell of Table 2 has another number in Table 5."
-    both = table2[[*_CELL, "median"]].merge(table5[[*_CELL, "median"]], "left", on=_CELL)
-    wrong = both[~np.isclose(both["median_x"], both["median_y"], equal_nan=True)]
-    if len(wrong):
-        first = wrong.iloc[0]
-        raise ValueError(f"Tables 2 and 5 differ at {' '.join(first[_CELL])}: {first['median_x']} "
-                         f"and {first['median_y']}; correct results/paper")
+    columns = [*_CELL, "median"]
+    both = table2[columns].merge(table5[columns], "left", on=_CELL)
+    in_table2, in_table5 = both["median_x"], both["median_y"]
+    same = np.isclose(in_table2, in_table5, equal_nan=True)
+    if same.all():
+        return
+    first = both[~same].iloc[0]
+    cell = " ".join(first[_CELL])
+    raise ValueError(f"Tables 2 and 5 differ at {cell}: {first['median_x']} "
+                     f"and {first['median_y']}; correct results/paper")
 
 def _setting_of_table3(row):
     "A row of Table 3 as a list of claims names it."
     if row.filter != "anchoral":
         return row.filter
-    return f"{row.gamma_maj}/{row.gamma_min}, A={row.n_anchors:.0f}, K={row.n_neighbours:.0f}"
+    gamma = f"{row.gamma_maj}/{row.gamma_min}"
+    return f"{gamma}, A={row.n_anchors:.0f}, K={row.n_neighbours:.0f}"
 
 def _printed_cells(folder=None):
     "Every cell of Tables 5 and 3, one row each."
     paper = Path(folder or results_dir())/"paper"
     table3 = pd.read_csv(paper/"table3.csv").assign(table=3)
     table5 = pd.read_csv(paper/"table5.csv").assign(table=5)
-    _require_same(pd.read_csv(paper/"table2.csv"), table5)
-    table5 = table5.rename(columns={"filter": "setting", "median": "value"})
+    table2 = pd.read_csv(paper/"table2.csv")
+    _require_same(table2, table5)
+    table5 = table5.rename(columns={
+        "filter": "setting",
+        "median": "value",
+    })
     settings = [_setting_of_table3(row) for row in table3.itertuples()]
-    table3 = table3.assign(dataset="amazon-agri", model="BERT-base", strategy="entropy",
-                           setting=settings, scope="", iqr=np.nan)
-    default = table3[table3["setting"] == _DEFAULT].assign(setting="anchoral")
-    return pd.concat([table5, table3, default])[_COLUMNS].reset_index(drop=True)
+    table3 = table3.assign(
+        dataset="amazon-agri",
+        model="BERT-base",
+        strategy="entropy",
+        setting=settings,
+        scope="",
+        iqr=np.nan,
+    )
+    is_default = table3["setting"] == _DEFAULT
+    default = table3[is_default].assign(setting="anchoral")
+    cells = pd.concat([table5, table3, default])
+    return cells[_COLUMNS].reset_index(drop=True)
 
 # %% ../../nbs/study/printed.ipynb #222dfae6
 _PLACE = ["table", "dataset", "model", "strategy"]
-_COMPARED = [*_PLACE, "baseline", "ours", "theirs", "text", "holds", "wide"]
+_COMPARED = [
+    *_PLACE, "baseline",
+    "ours", "theirs", "text",
+    "holds", "wide",
+]
 
 def _with_budgets(cells, scope):
     "The cells, with the budget that the same run prints in a column of its own."
-    budgets = cells[(cells["measure"] == "budget") & (cells["scope"] == scope)]
-    budgets = budgets[[*_PLACE, "setting", "value"]].rename(columns={"value": "budget"})
-    return cells.merge(budgets, "left", on=[*_PLACE, "setting"])
+    run = [*_PLACE, "setting"]
+    is_budget = cells["measure"] == "budget"
+    budgets = cells[is_budget & (cells["scope"] == scope)]
+    budgets = budgets[[*run, "value"]]
+    budgets = budgets.rename(columns={"value": "budget"})
+    return cells.merge(budgets, "left", on=run)
 
 # %% ../../nbs/study/printed.ipynb #3d0c2e0e
 def on_printed(
@@ -90,28 +116,51 @@ def on_printed(
     if claim.name not in _WHERE:
         return pd.DataFrame(columns=_COMPARED)
     where = dict(_WHERE[claim.name])
-    where["scope"] = where["scope"] if scope is None else scope
-    where["measure"] = measure or where["measure"]
+    if scope is not None:
+        where["scope"] = scope
+    if measure:
+        where["measure"] = measure
     cells = _with_budgets(_printed_cells(folder), where["scope"])
     for column, value in where.items():
         cells = cells[cells[column] == value]
-    ours = cells[cells["setting"] == claim.compare].rename(columns={"value": "ours"})
+    both = _beside_baselines(cells, claim)
+    both["holds"] = _holds(both, claim.kind, where)
+    both["wide"] = _wide(both)
+    return both[_COMPARED]
+
+def _beside_baselines(cells, claim):
+    "One row per baseline: the claim's own setting as `ours`, the baseline as `theirs`."
+    ours = cells[cells["setting"] == claim.compare]
+    ours = ours.rename(columns={"value": "ours"})
+    ours = ours[[*_PLACE, "ours", "iqr", "budget"]]
     theirs = cells[cells["setting"].isin(claim.baselines)]
-    theirs = theirs.rename(columns={"setting": "baseline", "value": "theirs"})
-    both = ours[[*_PLACE, "ours", "iqr", "budget"]].merge(theirs, on=_PLACE, suffixes=("_ours", ""))
-    return both.assign(holds=_holds(both, claim.kind, where), wide=_wide(both))[_COMPARED]
+    theirs = theirs.rename(columns={
+        "setting": "baseline",
+        "value": "theirs",
+    })
+    return ours.merge(theirs, on=_PLACE, suffixes=("_ours", ""))
 
 def _holds(both, kind, where):
     "Whether each comparison has the direction of the claim, or why it cannot be compared."
-    gap = (both["ours"] - both["theirs"]) * (1 if kind == "higher" else -1)
-    is_area = where["scope"] == "matched" and where["measure"] != "time"
-    shorter = (both["budget"] < both["budget_ours"]) & is_area
-    conditions = [both["theirs"].isna(), shorter, gap > 0, gap < 0]
-    return np.select(conditions, ["limit", "shorter", "yes", "no"], "tie")
+    gap = both["ours"] - both["theirs"]
+    if kind != "higher":
+        gap = -gap
+    is_matched = where["scope"] == "matched"
+    is_area = is_matched and where["measure"] != "time"
+    stopped = both["budget"] < both["budget_ours"]
+    outcomes = {
+        "limit": both["theirs"].isna(),
+        "shorter": stopped & is_area,
+        "yes": gap > 0,
+        "no": gap < 0,
+    }
+    return np.select(list(outcomes.values()), list(outcomes), "tie")
 
 def _wide(both):
     "Whether the gap exceeds both interquartile ranges."
-    return (both["ours"] - both["theirs"]).abs() > both[["iqr", "iqr_ours"]].max(axis=1)
+    gap = both["ours"] - both["theirs"]
+    spread = both[["iqr", "iqr_ours"]].max(axis=1)
+    return gap.abs() > spread
 
 # %% ../../nbs/study/printed.ipynb #563bdbca
 _NOT_COUNTED = {
@@ -123,13 +172,17 @@ def counted(
     comparisons:pd.DataFrame, # From `on_printed`
 ) -> str:
     "How often a claim holds on the printed numbers, in words."
-    times = comparisons["holds"].value_counts()
-    total = len(comparisons) - sum(times.get(kind, 0) for kind in _NOT_COUNTED)
+    outcomes = comparisons["holds"]
+    total = int((~outcomes.isin(_NOT_COUNTED)).sum())
     if not total:
         return "no published numbers"
-    notes = [f"{times['tie']} of them tied"] if "tie" in times else []
+    times = outcomes.value_counts()
+    notes = []
+    if "tie" in times:
+        notes.append(f"{times['tie']} of them tied")
     for kind, why in _NOT_COUNTED.items():
         if kind in times:
             notes.append(f"{times[kind]} more not counted, {why}")
-    held = f"holds in {times.get('yes', 0)} of {total} cell{'s' if total != 1 else ''}"
+    cells = "cell" if total == 1 else "cells"
+    held = f"holds in {times.get('yes', 0)} of {total} {cells}"
     return f"{held} ({'; '.join(notes)})" if notes else held

@@ -215,9 +215,9 @@ def test_an_unclosed_output_stays_in_its_box():
 
 
 def test_outputs_of_a_notebook_are_sanitised():
-    code = ("import sys; sys.path.insert(0, 'site'); import hooks; "
+    code = ("import sys; sys.path.insert(0, 'site'); import convert; "
             "o = {'data': {'text/html': ['<SCRIPT>EVIL</SCRIPT>', '<b onclick=EVIL>ok</b>', '<script>EVIL']}}; "
-            "print(hooks.output(o, 'a', {}, 'alt'))")
+            "print(convert.output(o, 'a', {}, 'alt'))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "<b>ok</b>", done.stderr
 

@@ -10,6 +10,7 @@ FIGURES = ROOT/"figures"
 HIDE = "---\nhide: [navigation, toc]\n---\n\n"
 ORDER = ["fig1", "fig2", "fig3", "fig4", "table1", "table2", "table3", "table4", "table5", "wordnet", "replication",
          "claims", "missed-cluster", "open", "benchmark"]  # the paper's, then what the paper has not
+PROFILES = ["wordnet", "finetune", "offline", "quick"]  # of one figure, first the one at the paper's size
 WHERE = {"replication": "claims", "benchmark": "../benchmarks/speed"}  # the page, where its name is another
 
 
@@ -51,18 +52,19 @@ def home(files):
 
 
 def rank(name):
-    "Where a file stands: by the paper's order, then by name."
+    "Where a file comes: by the paper's order, then by profile, then by name."
     own = [k for k, start in enumerate(ORDER) if name.startswith(start)]
-    return (own[0] if own else len(ORDER), name)
+    profile = [k for k, p in enumerate(PROFILES) if f"-{p}" in name]
+    return (own[0] if own else len(ORDER), profile[0] if profile else len(PROFILES), name)
 
 
 def named(name):
-    "A file's name in words: `fig2-quick-gaps` is “Figure 2: quick, gaps”."
+    "A file's name in words: `fig2-quick-gaps` is “Figure 2: quick gaps”."
     start, *more = name.split("-")
     start = re.sub(r"^fig(?=\d)", "Figure ", start)
     start = re.sub(r"^table(?=\d)", "Table ", start)
     if not re.search(r"\d", start): return name.replace("-", " ").capitalize()
-    return start + (f": {', '.join(more)}" if more else "")
+    return start + (f": {' '.join(more)}" if more else "")
 
 
 def made_by(name):
@@ -99,13 +101,13 @@ def gallery():
     "Every figure and table of the repository, in the paper's order, behind small pictures."
     pictures = sorted((p.stem for p in FIGURES.glob("*.png")), key=rank)
     tables = sorted((p.stem for p in FIGURES.glob("*.html")), key=rank)
-    small = "\n".join(f'<a href="#{name}"><img alt="" src="figures/{name}.png" width="160">{named(name)}</a>'
+    small = "\n".join(f'<a href="#{name}"><img alt="Preview of" src="figures/{name}.png" width="160">{named(name)}</a>'
                       for name in pictures)
     names = " · ".join(f"[{named(name)}](#{name}-table)" for name in tables)
     parts = sorted([*((rank(n), 0, drawn(n)) for n in pictures), *((rank(n), 1, tabulated(n)) for n in tables)])
     return "\n\n".join(["# Figures and tables",
-                        "> Everything in `figures`, in the order of the paper, drawn from the saved results by "
-                        "`make figures`; experiments never draw, and figures never train",
+                        "Everything in `figures`, in the order of the paper, drawn from the saved results by "
+                        "`make figures`; experiments never draw, and figures never train\n{ .subtitle }",
                         f'<div class="thumbnails">\n{small}\n</div>', f"Tables: {names}.", *(p[2] for p in parts)])
 
 

@@ -32,7 +32,7 @@ def api(name):
     "A module's page: every public function with its parameters and what is written beside them."
     from fastcore.docments import docments
     module = import_module(f"anchoral.{name}")
-    out = [f"# anchoral.{name}", f"> {(module.__doc__ or '').strip()}"]
+    out = [f"# anchoral.{name}", f"{(module.__doc__ or '').strip()}\n{{ .subtitle }}"]
     for thing in module.__all__:
         value = getattr(module, thing, None)
         if inspect.getmodule(value) is not module or not (inspect.isclass(value) or inspect.isfunction(value)): continue
@@ -107,7 +107,7 @@ def on_files(files, config):
         made[name] = page(notebook, made) if notebook.stem != "index" else home(made)
     for m in modules(): made[f"api/{m}.md"] = "---\nsearch: {boost: 0.5}\n---\n\n" + api(m)
     about = {m: (import_module(f"anchoral.{m}").__doc__ or "").strip() for m in modules()}
-    made["api/modules.md"] = ("# Modules\n\n> One page per module, in reading order\n\n"
+    made["api/modules.md"] = ("# Modules\n\nOne page per module, in reading order\n{ .subtitle }\n\n"
                               + "\n".join(f"- [anchoral.{m}]({m}.md): {says}" for m, says in about.items()))
     made["figures.md"] = gallery()
     made["social.png"] = card()

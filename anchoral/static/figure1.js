@@ -215,7 +215,8 @@ function figure(root, data) {
   const slider = make("input", "iteration", controls);
   Object.assign(slider, { type: "range", min: 0, max: last, value: 0, step: 1 });
   slider.setAttribute("aria-label", "Iteration");
-  const where = make("output", "", controls);
+  const where = make("span", "where", controls);
+  where.setAttribute("aria-hidden", "true"); // the slider itself says it
   const panels = make("div", "panels", root),
     names = Object.keys(data.runs);
   const views = [data.first ?? names[0], data.second ?? names[names.length - 1]].map((name, k) => {

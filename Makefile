@@ -16,6 +16,10 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 # Of nbconvert, of the kernels it starts (40: errors), and of gRPC under milvus-lite, only what needs somebody is shown.
 QUIET := --log-level=ERROR --ExecutePreprocessor.extra_arguments=--log-level=40
 export GRPC_VERBOSITY = NONE
+# Pictures in a notebook have twice the dots, for sharp screens. Not those of paper pages: there the same figure is also
+# saved to figures/, and the bytes of a file must not depend on how the page was shown. The site takes them from there.
+SHARP := --ExecutePreprocessor.extra_arguments="--InlineBackend.figure_formats={'retina'}"
+EXECUTE = TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace
 PAGES  := $(wildcard nbs/paper/*.ipynb)
 
 DRAWING := $(wildcard $(addprefix anchoral/study/,looks.py evidence.py forest.py typeset.py))
@@ -60,7 +64,8 @@ figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) 
 	@touch "$@"
 
 notebooks: env
-	cd nbs && TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace [0-9]*.ipynb tasks.ipynb files.ipynb cli.ipynb index.ipynb study/*.ipynb annotator/*.ipynb teach/*.ipynb paper/*.ipynb tutorials/*.ipynb benchmarks/speed.ipynb
+	cd nbs && $(EXECUTE) $(SHARP) [0-9]*.ipynb tasks.ipynb files.ipynb cli.ipynb study/*.ipynb annotator/*.ipynb teach/*.ipynb tutorials/*.ipynb
+	cd nbs && $(EXECUTE) index.ipynb paper/*.ipynb benchmarks/speed.ipynb
 	"$(BIN)/nbdev-clean"
 
 benchmark benchmark-million: env

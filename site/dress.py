@@ -1,0 +1,47 @@
+"""HTML of a page, once it is sanitised: boxes for wide tables, formulas as MathML, our own interactive figures."""
+import html
+import re
+
+from convert import INTERACTIVE
+
+
+def mathml(tex, display):
+    from latex2mathml.converter import convert
+    return convert(tex, display="block" if display else "inline")
+
+
+def inline(text):
+    return re.sub(r"\\\((.*?)\\\)", lambda m: mathml(html.unescape(m[1]), False), text, flags=re.S)
+
+
+def formulas(content):
+    "Formulas as MathML: every browser draws it, without a script or a font from elsewhere."
+    content = re.sub(r'<span class="arithmatex">(.*?)</span>', lambda m: inline(m[1]), content, flags=re.S)
+    shown = lambda m: mathml(html.unescape(m[1]).strip(), True)
+    return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', shown, content, flags=re.S)
+
+
+def boxes(content):
+    """Each table in a box of its own that scrolls, by keyboard too, so that the page never does;
+    the box is named after the section it belongs to."""
+    heading, out = "", []
+    for piece in re.split(r"(<h[1-6].*?</h[1-6]>|<table.*?</table>)", content, flags=re.S):
+        if piece.startswith("<h"):
+            heading = re.sub(r"<a class=\"headerlink.*?</a>|<[^>]+>", "", piece).strip()
+        if piece.startswith("<table"):
+            piece = piece.replace("<table>", '<table class="data">', 1)
+            piece = (f'<div class="table" tabindex="0" role="region" '
+                     f'aria-label="Table: {html.escape(html.unescape(heading))}">{piece}</div>')
+        out.append(piece)
+    return "".join(out)
+
+
+def interactive(content):
+    "Our own scripts, where a notebook draws a widget."
+    from anchoral.teach.figure1 import figure1_html
+    return re.sub(rf"<p>{INTERACTIVE}([\w-]+)</p>",
+                  lambda m: figure1_html(*([m[1]] if m[1] != "figure1" else [])), content)
+
+
+def dressed(content):
+    return formulas(interactive(boxes(content)))

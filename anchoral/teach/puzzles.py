@@ -492,7 +492,7 @@ def _next_anchor(X, chosen):
 
 def _draw_points(rng):
     n = _whole(rng, 3, 6)
-    X = rng.normal(size=(n, _whole(rng, 1, 3))).round(2)
+    X = rng.normal(size=(n, _whole(rng, 1, 3)))
     chosen = rng.permutation(n)[:_whole(rng, 1, min(4, n - 1))]
     return X, chosen.tolist()
 

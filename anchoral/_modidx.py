@@ -1774,4 +1774,12 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'anchoral.teach.puzzles.picture': ('teach/puzzles.html#picture', 'anchoral/teach/puzzles.py'),
                                         'anchoral.teach.puzzles.reveal': ('teach/puzzles.html#reveal', 'anchoral/teach/puzzles.py'),
                                         'anchoral.teach.puzzles.score': ('teach/puzzles.html#score', 'anchoral/teach/puzzles.py'),
-                                        'anchoral.teach.puzzles.submit': ('teach/puzzles.html#submit', 'anchoral/teach/puzzles.py')}}}
+                                        'anchoral.teach.puzzles.submit': ('teach/puzzles.html#submit', 'anchoral/teach/puzzles.py')},
+            'anchoral.teach.slides': { 'anchoral.teach.slides._as_html': ('teach/slides.html#_as_html', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides._mathml': ('teach/slides.html#_mathml', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides._prepared': ('teach/slides.html#_prepared', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides.fetch_reveal': ('teach/slides.html#fetch_reveal', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides.figures_of': ('teach/slides.html#figures_of', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides.slides': ('teach/slides.html#slides', 'anchoral/teach/slides.py'),
+                                       'anchoral.teach.slides.write_slides': ( 'teach/slides.html#write_slides',
+                                                                               'anchoral/teach/slides.py')}}}

@@ -1489,6 +1489,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'anchoral.teach.handout.student': ('teach/handout.html#student', 'anchoral/teach/handout.py'),
                                         'anchoral.teach.handout.write_assignment': ( 'teach/handout.html#write_assignment',
                                                                                      'anchoral/teach/handout.py'),
+                                        'anchoral.teach.handout.write_class': ( 'teach/handout.html#write_class',
+                                                                                'anchoral/teach/handout.py'),
                                         'anchoral.teach.handout.write_package': ( 'teach/handout.html#write_package',
                                                                                   'anchoral/teach/handout.py'),
                                         'anchoral.teach.handout.write_student': ( 'teach/handout.html#write_student',

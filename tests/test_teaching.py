@@ -144,3 +144,51 @@ def test_nbgrader_gives_the_points(tmp_path):
     with open(tmp_path/"grades.csv") as f: marks = {row["student_id"]: float(row["score"]) for row in csv.DictReader(f)}
     # in bits the same instances are asked, so the second puzzle still counts
     assert marks == {"empty": 0, "right": 13, "bits": 12, "fitted": 12}
+
+
+LECTURES = ["lecture-1", "lecture-2"]
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    "The slides, as `make slides` writes them, of the committed lectures."
+    from anchoral.teach.slides import write_slides
+    folder = tmp_path_factory.mktemp("slides")
+    try: return [write_slides(ROOT/f"nbs/tutorials/{name}.ipynb", folder) for name in LECTURES]
+    except ValueError as e: pytest.skip(str(e))  # no npm here, or no network
+
+
+@pytest.mark.parametrize("name", LECTURES)
+def test_a_lecture_fills_its_minutes(name):
+    "Notes for every slide, minutes that ascend to 45, a question before results, pictures with words."
+    cells = nbformat.read(ROOT/f"nbs/tutorials/{name}.ipynb", 4).cells
+    kinds = [c.metadata.get("slideshow", {}).get("slide_type") for c in cells]
+    assert kinds.count("slide") == kinds.count("notes") == 15
+    notes = [c.source for c, kind in zip(cells, kinds) if kind == "notes"]
+    minutes = [int(re.match(r"\*\*Minute (\d+)", note)[1]) for note in notes]
+    assert minutes == sorted(minutes) and minutes[0] == 0
+    lengths = [int(n) for note in notes for n in re.findall(r"^\*\*Minute \d+, (\d+) minute", note)]
+    assert minutes[-1] + lengths[-1] == 45
+    assert sum("**Predict.**" in c.source for c in cells) >= 3
+    for c in cells:
+        if any("image/png" in o.get("data", {}) for o in c.get("outputs", [])): assert "#| fig-alt: " in c.source
+
+
+def test_slides_open_without_a_network_and_fit(decks):
+    "In a browser that reaches nothing: every slide is whole, every picture has words, the notes are beside it."
+    from chrome import page
+    for deck in decks:
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//', deck.read_text(encoding="utf-8"))
+        with page(1280, 720) as (tab, wrong):
+            tab.goto(f"file://{deck}")
+            tab.wait_for_function("window.Reveal && Reveal.isReady()")
+            assert tab.evaluate("[...document.images].every(i => i.alt.length > 40 && i.naturalWidth > 500)")
+            for k in range(tab.evaluate("Reveal.getTotalSlides()")):
+                tab.evaluate(f"Reveal.slide({k}, 0)")
+                tab.wait_for_function("!Reveal.getCurrentSlide().querySelector('img') ||"
+                                      "Reveal.getCurrentSlide().querySelector('img').clientHeight > 100")
+                assert tab.evaluate("Reveal.getCurrentSlide().scrollHeight") <= 665, f"{deck.name}, slide {k + 1}"
+                assert tab.evaluate("Reveal.getCurrentSlide().querySelector('.notes').innerText.length") > 40
+            with tab.expect_popup() as notes: tab.keyboard.press("s")
+            notes.value.wait_for_function("document.body.innerText.includes('Minute')")
+            assert wrong == []

@@ -203,3 +203,18 @@ def sheet(
                 "<table><tr><th>What they write</th><th>What the check says</th></tr>",
                 *[_row(name, answer) for answer in wrong], "</table>"]
     return "\n".join([*out, "</body></html>"])
+
+# %% ../../nbs/teach/handout.ipynb #clscode1
+def write_class(
+    folder:str|Path,                          # Where everything goes
+    answers:Mapping[str, Sequence[Callable]], # Name of a puzzle -> wrong answers
+    root:str|Path|None=None,                  # The clone; default: the one we are in
+) -> None:
+    "Write the student's package, the assignment for nbgrader and the instructor's sheet."
+    import nbformat
+    folder, root = Path(folder), Path(root or repo_root())
+    solved = root/"nbs/tutorials/solutions.ipynb"
+    write_assignment(solved, folder/"nbgrader/source/lab/exercises.ipynb")
+    write_package(folder/"student.zip", root)
+    page = sheet(answers, solutions_of(nbformat.read(solved, 4)))
+    (folder/"instructor.html").write_text(page, encoding="utf-8")

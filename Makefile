@@ -24,7 +24,7 @@ PAGES  := $(wildcard nbs/paper/*.ipynb)
 
 DRAWING := $(wildcard $(addprefix anchoral/study/,looks.py evidence.py forest.py typeset.py))
 
-.PHONY: benchmark benchmark-million help env reproduce figures notebooks readme site browser test hooks clean
+.PHONY: benchmark benchmark-million help env reproduce figures notebooks readme site slides student browser test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables in runs/, compared with ours"
 	@echo "make figures     figures and tables from the results in the repository"
@@ -33,6 +33,8 @@ help:
 	@echo "make benchmark   speed beside small-text, half an hour on an idle machine; benchmark-million adds a pool of a million"
 	@echo "make readme      README.md from nbs/index.ipynb"
 	@echo "make site        the site in _docs, from the notebooks; open _docs/index.html"
+	@echo "make slides      two lectures as slides in _class; they open without a network"
+	@echo "make student     in _class: the student's package, the assignment for nbgrader, the instructor's sheet"
 	@echo "make hooks       a git hook that keeps notebooks clean and anchoral/ in step"
 	@echo "make clean       delete run folders and the environment; the cache: anchoral cache --clear"
 
@@ -82,6 +84,14 @@ readme: env
 site: env
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 "$(BIN)/mkdocs" build --strict --quiet -f site/mkdocs.yml
 	@echo "Open _docs/index.html; it needs no network and no server."
+
+slides: env
+	cd nbs && TQDM_DISABLE=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --output-dir "$(CURDIR)/_class/executed" tutorials/lecture-1.ipynb tutorials/lecture-2.ipynb
+	"$(BIN)/python" -c "from anchoral.teach.slides import write_slides; [print('Open', write_slides(f'_class/executed/lecture-{n}.ipynb', '_class/slides')) for n in (1, 2)]"
+
+student: env
+	PYTHONPATH=tests "$(BIN)/python" -c "from anchoral.teach.handout import write_class; from wrong_answers import WRONG_ANSWERS; write_class('_class', WRONG_ANSWERS)"
+	@echo "In _class: student.zip for them; instructor.html and nbgrader/ for you."
 
 browser:
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

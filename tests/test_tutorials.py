@@ -16,7 +16,8 @@ from wrong_answers import WRONG_ANSWERS
 
 from anchoral.filters import Subpool
 from anchoral.teach import puzzles
-from anchoral.teach.puzzles import PICTURES, PUZZLES, grade, picture, student, submit
+from anchoral.teach.handout import student
+from anchoral.teach.puzzles import PICTURES, PUZZLES, grade, picture, submit
 
 TUTORIALS = Path(__file__).parents[1]/"nbs/tutorials"
 OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan"]
@@ -63,7 +64,7 @@ def test_exercises_are_made_from_the_solutions():
     "One source: the committed exercises are what the solved notebook gives, and hold none of its answers."
     def cells(nb): return [(c.id, c.cell_type, c.source) for c in nb.cells]
     made, have = student(read("solutions")), read("exercises")
-    assert cells(made) == cells(have), "run anchoral.teach.puzzles.write_student on the solved notebook, and execute it"
+    assert cells(made) == cells(have), "run anchoral.teach.handout.write_student on the solved notebook, and execute it"
     assert nbformat.writes(made) == nbformat.writes(student(read("solutions")))
     text = "\n".join(c.source for c in have.cells)
     answers = re.findall(r"### BEGIN SOLUTION\n(.*?)\n *### END",
@@ -97,6 +98,35 @@ def test_a_wrong_answer_is_refused_with_the_world_that_shows_it(name, wrong):
     assert [line.split()[0] for line in lines[1:]] == ["input", "expected", "yours"]
     assert max(map(len, lines)) < 500
     assert all(f"{argument} = " in lines[1] for argument in signature(PUZZLES[name].right).parameters)
+
+
+def test_wrong_answers_are_many_and_different():
+    "At least 120, of every puzzle at least eight, each written once."
+    assert len(WRONG) == len({(name, wrong.__name__) for name, wrong in WRONG}) >= 120
+    assert list(WRONG_ANSWERS) == list(PUZZLES) and min(map(len, WRONG_ANSWERS.values())) >= 8
+
+
+def test_the_commonest_slips_have_their_own_sentence():
+    "What every second class writes is known by name, and few wrong answers are only shown a case."
+    said = {wrong.__name__: grade(name, PUZZLES[name], wrong).message for name, wrong in WRONG}
+    known = {" ".join(wrong.__doc__.split()) for p in PUZZLES.values() for wrong in p.wrong}
+    named = {"average_by_median": "median", "average_by_midrange": "middle", "f1_without_a_guard": "0 by 0",
+             "f1_in_plain_python": "0 by 0", "f1_of_class_1": "whatever c is", "least_confidence": "least confidence",
+             "margin": "margin", "by_margin": "margin", "seals_one_by_one": "one after another",
+             "seals_after_asking": "before it is labelled", "nan_to_num_after_the_sum": "not the sum",
+             "upper_median": "larger one", "lower_median": "smaller one", "in_per_cent": "100 times"}
+    for wrong, words in named.items(): assert words in said[wrong], said[wrong]
+    assert sum(message in known for message in said.values()) >= 70
+    assert sum("should give something else" in message for message in said.values()) <= len(said)/4
+
+
+def test_worlds_can_be_drawn_anew():
+    "With another seed other worlds come, and an answer that is wrong in the first is wrong in these."
+    p = PUZZLES["average"]
+    other = p.worlds(seed=9)[len(p.cases):]
+    assert all(not np.array_equal(one[1], two[1]) for one, two in zip(other, p.worlds()[len(p.cases):]))
+    assert grade("average", p, p.right, seed=9)
+    assert not any(grade("average", p, wrong, seed=9) for wrong in WRONG_ANSWERS["average"])
 
 
 @pytest.mark.parametrize("name", PUZZLES)

@@ -155,20 +155,46 @@ def _topk(
     return top_ids[0], top_sims[0]
 
 # %% ../nbs/02_index.ipynb #e2fe1100
+def _reach(
+    sims:np.ndarray, # (m, q) similarities of a block, −inf where not allowed
+    best:np.ndarray, # (q, k) the best so far
+) -> np.ndarray:     # (m, q) bool
+    "Which similarities may be among the `k` best of their query."
+    k = best.shape[1]
+    least = np.maximum(best[:, -1], np.finfo(np.float32).min) # so that −inf is not
+    reach = sims >= least
+    if np.count_nonzero(reach) > 4*best.size:
+        step = max(1, len(sims) // max(1024, 8*k))
+        sample = sims[::step]
+        if len(sample) > k:
+            kth = np.partition(sample, len(sample)-k, axis=0)[len(sample)-k]
+            reach &= sims >= kth
+    return reach
+
 def _merge_block(
-    ids:np.ndarray,  # (k,) best ids so far, changed in place
-    best:np.ndarray, # (k,) their similarities, changed in place
-    sims:np.ndarray, # Similarities of a block
-    start:int,       # Id of the block's first instance
+    ids:np.ndarray,  # (q, k) best ids so far, changed in place
+    best:np.ndarray, # (q, k) their similarities, changed in place
+    sims:np.ndarray, # (m, q) similarities of a block, −inf where not allowed
+    own:np.ndarray,  # (m,) ids of the block's instances
 ) -> None:
-    "Let the instances of a block into a query's best so far."
-    at = np.flatnonzero((sims >= best[-1]) & (sims > -np.inf))
-    all_sims = np.concatenate([best, sims[at]])
-    all_ids = np.concatenate([ids, start + at])
-    ids[:], best[:] = _topk(all_sims, len(ids), all_ids)
+    "Let the instances of a block into the best so far of each query, ties by smaller id."
+    at = np.flatnonzero(_reach(sims, best))
+    if not len(at):
+        return
+    q, k = best.shape
+    row, query = np.divmod(at, q)
+    all_sims = np.concatenate([best.ravel(), sims[row, query]])
+    all_ids = np.concatenate([ids.ravel(), own[row]])
+    of = np.concatenate([np.repeat(np.arange(q), k), query])
+    order = np.lexsort((all_ids, -all_sims, of))
+    start = np.searchsorted(of[order], np.arange(q)) # where each query's own begin
+    first = order[start[:, None] + np.arange(k)]
+    ids[:] = all_ids[first]
+    best[:] = all_sims[first]
 
 # %% ../nbs/02_index.ipynb #144be624
 _QUERIES_AT_ONCE = 64
+_LARGE = 8 # A pool of more blocks than this is not read twice for the same query
 
 class ExactIndex:
     "Compares a query with every vector."
@@ -202,12 +228,10 @@ class ExactIndex:
         "Read the pool once for a few queries, and fill their `ids` and `best` in place."
         for start in range(0, len(self), self.block):
             block = slice(start, start + self.block)
-            sims = (self.vectors[block] @ queries.T).T # this way round is faster
+            sims = self.vectors[block] @ queries.T
             if exclude is not None:
-                sims[:, exclude[block]] = -np.inf
-            better = (sims >= best[:, -1:]).any(1)
-            for i in np.flatnonzero(better):
-                _merge_block(ids[i], best[i], sims[i], start)
+                sims[exclude[block]] = -np.inf
+            _merge_block(ids, best, sims, np.arange(start, start + len(sims)))
 
     def neighbours(self,
         ids:ArrayLike,                # (q,) instances of the pool
@@ -218,6 +242,87 @@ class ExactIndex:
         unless it is excluded."""
         rows = as_ids(ids, len(self))
         return self.search(self.vectors[rows], k, exclude)
+
+    def recall(self,
+        ids:ArrayLike,      # (q,) instances of the pool
+        k:int,              # Neighbours of each
+        exclude:np.ndarray, # (n,) bool, true where an instance must not come back
+        memory:dict,        # Empty at first; keep it for the next call
+    ) -> tuple[np.ndarray, np.ndarray]: # (q, k) int64 ids, (q, k) float32 similarities
+        "As `neighbours`, to the last bit, and quicker for instances that an earlier call had."
+        rows = as_ids(ids, len(self))
+        _check_k(k, len(self))
+        _check_mask(exclude, len(self))
+        if not self._can_recall():
+            return self.neighbours(rows, k, exclude)
+        _forget_restored(memory, exclude)
+        new = [i for i in rows.tolist() if not _is_known(memory, i, k, exclude)]
+        if 0 < len(new) < len(rows):
+            self._search_and_keep(np.array(new), k, exclude, memory)
+        if len(new) < len(rows):
+            ids, sims, is_certain = self._among_kept(rows, k, exclude, memory)
+            if is_certain:
+                return ids, sims
+        return self._search_and_keep(rows, k, exclude, memory)
+
+    def _can_recall(self):
+        "Whether the pool is large, lies row by row, and is searched by this class's own method."
+        is_own = type(self).neighbours is ExactIndex.neighbours
+        return is_own and len(self) > _LARGE*self.block and self.vectors.flags.c_contiguous
+
+    def _search_and_keep(self, rows, k, exclude, memory):
+        "The answer of `neighbours`; twice as many are kept."
+        more = max(k, min(2*k, len(self)))
+        ids, sims = self.search(self.vectors[rows], more, exclude)
+        for i, found, last in zip(rows.tolist(), ids, sims[:, -1]):
+            memory[i] = found[found >= 0], last
+        return ids[:, :k], sims[:, :k]
+
+    def _among_kept(self, rows, k, exclude, memory):
+        "The best of what is kept, and whether nothing else in the pool can be among them."
+        kept = np.unique(np.concatenate([memory[i][0] for i in rows.tolist()]))
+        free = kept[~exclude[kept]]
+        queries = self.vectors[rows]
+        ids, sims = _empty_answer(len(rows), k)
+        for at in range(0, len(rows), _QUERIES_AT_ONCE):
+            some = slice(at, at + _QUERIES_AT_ONCE)
+            _merge_block(ids[some], sims[some], self._in_place(free, queries[some]), free)
+        last = np.array([memory[i][1] for i in rows.tolist()])
+        rounding = 2 * self.vectors.shape[1] * np.finfo(np.float32).eps
+        is_certain = np.isneginf(last) | (sims[:, -1] > last + rounding)
+        return ids, sims, bool(is_certain.all())
+
+    def _in_place(self, ids, queries):
+        """(m, q) similarities of instances, by products of the shapes that a scan of the pool
+        has, each instance in the row where the scan has it."""
+        sims = np.empty((len(ids), len(queries)), np.float32)
+        in_blocks = len(self) // self.block * self.block # the rest is a shorter block
+        heights = {self.block: ids < in_blocks, len(self) - in_blocks: ids >= in_blocks}
+        for height, is_here in heights.items():
+            rows = np.zeros((height, self.vectors.shape[1]), np.float32)
+            left = np.flatnonzero(is_here)
+            while len(left):
+                place, first = np.unique(ids[left] % self.block, return_index=True)
+                some = left[first]
+                rows[place] = self.vectors[ids[some]]
+                sims[some] = (rows @ queries.T)[place]
+                left = np.delete(left, first)
+        return sims
+
+# %% ../nbs/02_index.ipynb #ebc0adb8
+def _is_known(memory, i, k, exclude):
+    "Whether `k` neighbours of instance `i` are kept that are not excluded, or all there are."
+    if i not in memory:
+        return False
+    found, last = memory[i]
+    return bool(np.isneginf(last)) or np.count_nonzero(~exclude[found]) >= k
+
+def _forget_restored(memory, exclude):
+    "Empty the memory where something is no longer excluded: it was left out of the searches."
+    before = memory.get("excluded")
+    if before is not None and (before & ~exclude).any():
+        memory.clear()
+    memory["excluded"] = exclude.copy()
 
 # %% ../nbs/02_index.ipynb #2ef787e4
 def _hnswlib():

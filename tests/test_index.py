@@ -3,6 +3,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from worlds import clustered
 
 from anchoral.anchors import State
@@ -131,3 +133,65 @@ def test_index_calls():
                        (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"),
                        (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
         with pytest.raises(ValueError, match=re.escape(says)): call()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 12), st.booleans(),
+       st.lists(st.sampled_from("nnnra"), min_size=2, max_size=8))
+def test_what_is_remembered_is_what_a_search_finds(seed, k, copies, steps):
+    """Bit for bit, over iterations in which anchors stay (n), others come in (a) and some instances are restored (r);
+    with texts that occur many times, too."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(500, 900)), int(rng.integers(4, 40))
+    vectors = clustered(n, d, seed=seed)[0]
+    if copies: vectors = np.ascontiguousarray(vectors[rng.integers(0, n//10, n)])
+    index, memory, exclude = ExactIndex(vectors, block=50), {}, rng.random(n) < .1
+    anchors = rng.choice(n, 8, replace=False)
+    for step in steps:
+        if step == "a": anchors[rng.choice(8, 3, replace=False)] = rng.choice(n, 3)
+        if step == "r": exclude[rng.choice(n, 20)] = False
+        want = index.neighbours(anchors, k, exclude)
+        got = index.recall(anchors, k, exclude, memory)
+        for mine, wanted in zip(got, want): np.testing.assert_array_equal(mine, wanted)
+        exclude[want[0][want[0] >= 0][::3]] = True
+
+
+def test_a_subpool_does_not_depend_on_the_memo():
+    "AnchorAL over ten iterations: with the memo of all, and with none, in the order and with the scores of a search."
+    vectors, which = clustered(3000, 24)
+    index, labels, history, memo = ExactIndex(vectors, block=128), np.full(3000, -1), [], {}
+    no_memory = type("NoMemory", (), dict(vectors=vectors, __len__=lambda self: 3000, neighbours=index.neighbours))()
+    new = np.random.default_rng(0).choice(3000, 30, replace=False)
+    for t in range(10):
+        labels[new] = which[new] % 2
+        history.append(new)
+        subpools = [anchoral(State(i, labels, labels >= 0, history, (1,), memo=m), np.random.default_rng(t))
+                    for i, m in ((index, memo), (index, {}), (no_memory, {}))]
+        for other in subpools[1:]:
+            np.testing.assert_array_equal(subpools[0].ids, other.ids)
+            np.testing.assert_array_equal(subpools[0].scores, other.scores)
+        new = subpools[0].ids[:25]
+    assert len(memo["neighbours"]) > 20
+
+
+def test_anchors_that_stay_are_not_searched_again(monkeypatch):
+    "Only new instances read the pool, and one whose neighbours were used up."
+    index, asked = ExactIndex(clustered(3000, 24)[0], block=128), []
+    search = ExactIndex.search
+    def counted(self, vectors, k, exclude=None):
+        asked.append(len(vectors))
+        return search(self, vectors, k, exclude)
+    monkeypatch.setattr(ExactIndex, "search", counted)
+    memory, exclude = {}, np.zeros(3000, bool)
+    for anchors in ([1, 2, 3], [1, 2, 3], [3, 1, 4], [4]): index.recall(anchors, 10, exclude, memory)
+    assert asked == [3, 1]
+    exclude[memory[4][0][:11]] = True
+    index.recall([3, 4], 10, exclude, memory)
+    assert asked[:3] == [3, 1, 1] and len(memory[4][0]) == 20
+
+
+def test_a_search_of_ones_own_is_the_one_that_is_asked():
+    "A subclass that answers in its own way is not bypassed."
+    class Mine(ExactIndex):
+        def neighbours(self, ids, k, exclude=None): return np.zeros((len(ids), k), int), np.ones((len(ids), k))
+    assert (Mine(clustered(300)[0], block=10).recall([1, 2], 3, np.zeros(300, bool), {})[0] == 0).all()

@@ -34,8 +34,11 @@ _log = logging.getLogger("anchoral")
 def _fresh(al):
     "An `ActiveLearner` of the same parts, with nothing labelled."
     state = al.state
-    return ActiveLearner(state.index, al.x, al.learner, al.filter, al.strategy, state.n_classes,
-                         state.minority, al.seeds, al.examples)
+    fresh = ActiveLearner(state.index, al.x, al.learner, al.filter, al.strategy, state.n_classes,
+                          state.minority, al.seeds, al.examples)
+    # where instances lie does not depend on the labels, so what a search found stays true
+    fresh.state.memo["neighbours"] = state.memo.setdefault("neighbours", {})
+    return fresh
 
 def choose(
     al:ActiveLearner, # The parts

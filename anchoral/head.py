@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .files import atomic, lookup, require, sha256
-from .embeddings import encode, ENCODERS, load_lsa, lsa_encoder, save_lsa
+from .embeddings import encode, ENCODERS, find_encoder, load_lsa, save_lsa
 from .strategies import Outputs
 
 # %% ../nbs/06_head.ipynb #1be5ff88
@@ -279,8 +279,8 @@ class Head:
         with LearnerFolder(folder).replace("head", params=asdict(self)) as new:
             save_file({"W": W, "bias": bias}, new / "head.safetensors")
             fitted = self.fitted
-            if self.encoder == "lsa" and self.fit_on is not None:
-                fitted = lsa_encoder(self.fit_on).fitted()
+            if self.encoder.startswith("lsa") and self.fit_on is not None:
+                fitted = find_encoder(self.encoder, self.max_tokens, self.fit_on).fitted()
             if fitted:
                 save_lsa(fitted, new / "lsa.npz")
 

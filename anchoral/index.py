@@ -6,8 +6,8 @@
 __all__ = ['Index', 'is_whole', 'as_ids', 'ExactIndex', 'vectors_digest', 'HNSWIndex', 'MilvusIndex', 'BM25', 'make_index']
 
 # %% ../nbs/02_index.ipynb #65c43cce
-import json, logging, os, tempfile
-from collections.abc import Iterator, Sequence
+import json, logging, os, shutil, sys, tempfile, threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .data import warn_unspaced
-from .files import atomic, digest, kind_of, lookup, require, sha256, sweep
+from .data import choose_tokens, cutting_options
+from .files import atomic, cache_dir, digest, kind_of, lookup, require, sha256, sweep
 
 _log = logging.getLogger("anchoral")
 
@@ -764,36 +764,178 @@ class MilvusIndex:
             answers.append(ids)
         return answers
 
+# %% ../nbs/02_index.ipynb #c173bdce
+def _bm25s():
+    "The module bm25s; an `ImportError` that says how to install it."
+    try:
+        import bm25s
+    except ImportError as e:
+        raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; '
+                          'index="exact" and find(like=...) work without it') from e
+    return bm25s
+
+def _cutter(tokens):
+    "A function from a text to its tokens; words without the most common ones of English."
+    from sklearn.feature_extraction.text import CountVectorizer
+    options = cutting_options(tokens)
+    if tokens == "words":
+        options["stop_words"] = list(_bm25s().stopwords.STOPWORDS_EN)
+    return CountVectorizer(**options).build_analyzer()
+
+class _Watched(list):
+    "A list that says how far its reader has come: each of some passes is a share of the work."
+    def __init__(self, items, watch, passes, done):
+        super().__init__(items)
+        self._watch = watch
+        self._each = (1 - done)/passes # the share of a pass
+        self._done = done
+
+    def __iter__(self):
+        for at, item in enumerate(super().__iter__()):
+            if at % 1000 == 0:
+                self._watch(min(1., self._done + self._each*at/len(self)))
+            yield item
+        self._done += self._each
+
+def _build_words(texts, cut, watch):
+    "A bm25s index over the texts."
+    numbers = {} # token -> its number
+    read = []
+    for at, text in enumerate(texts):
+        if at % 1000 == 0:
+            watch(.4*at/len(texts))
+        read.append([numbers.setdefault(token, len(numbers)) for token in cut(text)])
+    bm25 = _bm25s().BM25()
+    bm25.index((_Watched(read, watch, passes=3, done=.4), numbers), show_progress=False)
+    return bm25
+
+# %% ../nbs/02_index.ipynb #13468e99
+_LARGE_POOL = 20_000 # Texts from which a keyword index is kept, and built in the background
+
+def _save_words(bm25, folder):
+    "Write bm25s's files, and a list of their digests, into a new folder."
+    sweep(folder.parent)
+    with atomic(folder) as new:
+        bm25.save(new, show_progress=False)
+        files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        (new/"files.json").write_text(json.dumps(files))
+
+def _load_words(folder):
+    "The bm25s index in the folder, or None where there is none or where it changed."
+    try:
+        files = json.loads((folder/"files.json").read_text())
+        for name, want in files.items():
+            require(sha256(folder/name) == want, f"{name} has changed")
+        return _bm25s().BM25.load(folder, mmap=True, show_progress=False)
+    except FileNotFoundError:
+        return None
+    except Exception as e: # damaged files can raise anything
+        _log.warning("the keyword index in %s is damaged (%s) and is built again", folder, e)
+        return None
+
+def _kept_words(texts, cut, name, watch):
+    "The bm25s index over the texts, from the cache where it is there."
+    folder = cache_dir()/"index"/f"words-{name}"
+    bm25 = _load_words(folder)
+    if bm25 is not None:
+        return bm25
+    bm25 = _build_words(texts, cut, watch)
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        _save_words(bm25, folder)
+    except OSError as e: # a full disk, or another process that was quicker: this one is built
+        _log.warning("the keyword index could not be kept: %s", e)
+    return bm25
+
 # %% ../nbs/02_index.ipynb #18730079
 class BM25:
     "How well words match each text of a pool, by bm25s (Robertson and Zaragoza, 2009)."
     def __init__(self,
-        texts:Sequence[str], # The pool
+        texts:Sequence[str],         # The pool
+        tokens:str|Callable="auto",  # "words", "characters", or text -> tokens; "auto" looks
+        watch:Callable[[float], None]|None=None, # Called with the share that is done
     ):
-        warn_unspaced(texts, "BM25")
-        try:
-            import bm25s
-        except ImportError as e:
-            raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; '
-                              'index="exact" and find(like=...) work without it') from e
-        self._tokenize = bm25s.tokenize
+        chosen = choose_tokens(texts, tokens, "BM25")
+        self._cut = _cutter(chosen)
         self._n = len(texts)
-        self._bm25 = bm25s.BM25()
-        self._bm25.index(self._words(texts), show_progress=False)
-
-    def _words(self, texts):
-        "The words of each text, without the most common ones of English."
-        return self._tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+        watch = watch or (lambda done: None)
+        if self._n < _LARGE_POOL or callable(chosen):
+            self._bm25 = _build_words(texts, self._cut, watch)
+        else:
+            name = digest(_bm25s().__version__, chosen, *texts)
+            self._bm25 = _kept_words(texts, self._cut, name, watch)
 
     def scores(self,
         text:str, # Words to look for
     ) -> np.ndarray: # (n,) float32
         "The score of each text of the pool, 0 where it shares no word."
-        words = [str(word) for word in self._words([text])[0]]
-        known = [word for word in words if word in self._bm25.vocab_dict]
+        known = [token for token in self._cut(text) if token in self._bm25.vocab_dict]
         if not known:
             return np.zeros(self._n, np.float32)
         return self._bm25.get_scores(known)
+
+# %% ../nbs/02_index.ipynb #923a79fb
+class _Stopped(Exception):
+    "Raised in the thread, to end it."
+
+class Keywords:
+    "The `BM25` of a pool, which a thread builds where that takes more than a moment."
+    def __init__(self,
+        texts:Sequence[str], # The pool
+    ):
+        self._texts = texts
+        self._bm25:BM25|None = None
+        self._error:BaseException|None = None
+        self._done = 0.                  # The share that is done
+        self._stopping = False           # Has nobody use for it any more?
+        self._thread:threading.Thread|None = None
+        if len(texts) >= _LARGE_POOL:
+            self._thread = threading.Thread(target=self._build, daemon=True,
+                                            name="anchoral-keywords")
+            self._thread.start()
+
+    def _build(self):
+        "Build, and keep an error for whoever asks."
+        try:
+            self._bm25 = BM25(self._texts, watch=self._watch)
+        except _Stopped:
+            pass
+        except BaseException as e:
+            self._error = e
+
+    def _watch(self, done):
+        self._done = done
+        if self._stopping:
+            raise _Stopped
+
+    def stop(self) -> None:
+        "End the thread: nobody will ask any more."
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join(5) # it looks up every few milliseconds, but for its last seconds
+
+    def _wait(self):
+        "Wait for the thread, with a line that says how far it is."
+        from tqdm import tqdm
+        layout = "{desc}: {percentage:.0f} %, {elapsed} since you asked"
+        is_quiet = bool(os.environ.get("TQDM_DISABLE"))
+        with tqdm(total=1., desc="reading the words of all texts, once", bar_format=layout,
+                  file=sys.stderr, leave=False, disable=is_quiet) as line:
+            while self._thread.is_alive():
+                line.update(self._done - line.n)
+                self._thread.join(.2)
+
+    def ready(self) -> BM25:
+        "The index, once it is built. Raises what building it raised, and can be called again."
+        if self._thread is not None and self._thread.is_alive():
+            self._wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        if self._bm25 is None:
+            self._bm25 = BM25(self._texts)
+        return self._bm25
 
 # %% ../nbs/02_index.ipynb #f00fde11
 class BM25Index:

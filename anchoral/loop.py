@@ -20,7 +20,7 @@ from .anchors import State
 from .contracts import check_free, check_probs, check_query, part_name
 from .data import Task
 from .embeddings import encode
-from .files import lookup, require
+from .files import cache_dir, lookup, require
 from .filters import Subpool, check_fits, make_filter
 from .finetune import LEARNERS
 from .head import check_classes
@@ -389,7 +389,7 @@ class ActiveLearner:
         filter:Any="anchoral",  # A key of `FILTERS`, or a function
         strategy:Any="entropy", # A key of `STRATEGIES`, or a function
         learner:Any="head",     # A key of `LEARNERS`, or a learner
-        index:str="auto",       # As for `make_index`
+        index:str="exact",      # As for `make_index`; a graph is built only if you ask for it
         max_tokens:int=128,     # Where the encoder, and a learner made here, cut a text
         seeds:Seeds=Seeds(),
         examples:Sequence[int]=(), # Ids to ask about first, while some class has no label
@@ -403,7 +403,7 @@ class ActiveLearner:
                 "nothing to ask; known=False keeps the labels for an oracle")
         learner = _named_learner(learner, task, encoder, max_tokens)
         vectors = encode(task.texts, encoder, fit_on=task.texts, max_tokens=max_tokens)
-        searchable = make_index(vectors, index)
+        searchable = make_index(vectors, index, cache_dir()/"index", task.texts)
         x = learner.prepare(task.texts, fit_on=task.texts)
         if isinstance(filter, str):
             filter = make_filter(filter)

@@ -136,6 +136,26 @@ def test_the_choice_of_an_index_is_in_the_log(caplog):
     assert "index: exact search for 50 instances (exact up to 300,000; index= chooses)" in caplog.text
 
 
+def test_readmes_path_builds_no_graph(tmp_path, monkeypatch):
+    "However large the pool; asked for, one is built once and kept."
+    from anchoral import index as index_module
+    from anchoral.data import Task
+    from anchoral.loop import ActiveLearner
+    monkeypatch.setattr(index_module, "_EXACT_UP_TO", 5)
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    frame = pd.DataFrame(dict(body=[f"{'gold' if i % 3 else 'tin'} price {i}" for i in range(30)], kind=["a", "b"]*15))
+    task, built = Task.from_frame(frame, text="body", label="kind", minority="a"), []
+    graph = index_module._build_graph
+    def counted(*args):
+        built.append(1)
+        return graph(*args)
+    monkeypatch.setattr(index_module, "_build_graph", counted)
+    al = ActiveLearner.from_task(task, encoder="lsa", known=False)
+    assert al.state.index.kind == "exact" and not built
+    for _ in range(2): assert ActiveLearner.from_task(task, "lsa", index="hnsw", known=False).state.index.kind == "hnsw"
+    assert built == [1]
+
+
 def test_hnsw_keeps_one_copy():
     "Beside hnswlib's own there is none: the index holds the array it was given."
     x = clustered(500)[0]

@@ -68,6 +68,10 @@ class Learner(Protocol):
         ...
 
 # %% ../nbs/09_loop.ipynb #5d0f6a11
+def _as_read(learner:Any, x:Any) -> Any:
+    "`x` as the learner makes rows of it, if it has a way to (`Sklearn`)."
+    return learner.as_pool(x) if hasattr(learner, "as_pool") else x
+
 def _check_rows(
     x:Any, # The pool as the learner reads it
     n:int, # How many instances the index holds
@@ -213,8 +217,11 @@ class ActiveLearner:
         classes:Sequence[str]=(),  # Names of the classes, which `tell` takes instead of numbers
     ):
         n = len(index)
+        x = _as_read(learner, x)
         _check_rows(x, n)
         minority = check_classes(n_classes, minority)
+        if getattr(learner, "n_classes", n_classes) is None:
+            learner.n_classes = n_classes
         _check_callable(filter, "filter")
         _check_callable(strategy, "strategy")
         _check_learner(learner, n_classes)
@@ -470,6 +477,7 @@ def simulate(
 ) -> Iterator[Iteration]:
     "Yield an `Iteration` per iteration until the budget, the time or the pool is used up."
     require(query_size >= 1, f"the query size must be at least 1, got {query_size}")
+    x_test = _as_read(al.learner, x_test)
     for batch in history:
         ids = np.asarray(batch)
         al.tell(ids, oracle(ids))

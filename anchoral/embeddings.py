@@ -371,7 +371,7 @@ def _encoder_folder(name):
 
 def encode(
     texts:Sequence[str],  # The texts, none of them blank
-    encoder:str|Path|Callable="minilm", # Name in `ENCODERS`, model or folder, or a function
+    encoder:Any="minilm", # Name in `ENCODERS`, model or its name or folder, or a function
     fit_on:Sequence[str]|None=None, # For encoders that are fitted (LSA): the pool
     max_tokens:int=128,   # How much of each text a transformer reads
 ) -> np.ndarray:
@@ -395,9 +395,38 @@ def encode(
         store = _open_store(folder)
     return _gather(store, keys)
 
+# %% ../nbs/01_embeddings.ipynb #4b49a7fa
+def _is_sentence_transformer(encoder):
+    "Whether it is a SentenceTransformer; the library is not imported."
+    names = [f"{c.__module__.partition('.')[0]}.{c.__name__}" for c in type(encoder).__mro__]
+    return "sentence_transformers.SentenceTransformer" in names
+
+def _model_digest(model):
+    "A name for everything in a model that decides on its vectors."
+    parts = [repr(model), model.prompts, model.default_prompt_name, model.max_seq_length]
+    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    passing = ("truncation", "padding") # as the last call left them
+    parts += [[name, part] for name, part in tokenizer.items() if name not in passing]
+    for name, weights in model.state_dict().items():
+        parts += [name, weights.detach().cpu().float().numpy()]
+    return digest(*parts)
+
+def _model_encoder(model):
+    "A function from list[str] to (n, d), named after what is in the model."
+    def run(texts):
+        return model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    def share_cut(texts):
+        tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        return np.mean([len(ids) > model.max_seq_length for ids in tokens])
+    if model.max_seq_length:
+        run.share_cut = share_cut
+        run.limit = f"the model's max_seq_length={model.max_seq_length} says where"
+    run.name = f"SentenceTransformer {_model_digest(model)}"
+    return run
+
 # %% ../nbs/01_embeddings.ipynb #191ec66f
 def _refuse_models(encoder):
-    "`ValueError` for a module of torch, such as a SentenceTransformer; torch is not imported."
+    "`ValueError` for any other module of torch; torch is not imported."
     if not any(c.__module__.startswith("torch.nn") for c in type(encoder).__mro__):
         return
     how = "its name or folder"
@@ -421,11 +450,13 @@ def _is_model_folder(encoder):
     return True
 
 def find_encoder(
-    encoder:str|Path|Callable, # As in `encode`
+    encoder:Any, # As in `encode`
     max_tokens:int=128,
     fit_on:Sequence[str]|None=None,
 ) -> Callable[[list[str]], np.ndarray]:
-    "The function behind an encoder's name; a function is its own encoder."
+    "The function behind an encoder's name, or behind a model; a function is its own encoder."
+    if _is_sentence_transformer(encoder):
+        return _model_encoder(encoder)
     _refuse_models(encoder)
     if callable(encoder):
         return encoder

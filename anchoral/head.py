@@ -349,7 +349,7 @@ def _rows_of_layer(model, x):
 class Sklearn:
     "A classifier of scikit-learn as a learner."
     estimator: Any                # With `fit` and `predict_proba`; cloned, never changed
-    encoder: str|Callable|None="minilm" # As for `encode`; None if the estimator reads texts
+    encoder: Any="same"           # As for `encode`; "same" as the index; None: it reads texts
     max_tokens: int=128           # Where the encoder cuts a text
     n_classes: int|None=None      # None: the `ActiveLearner` says how many
 
@@ -368,6 +368,9 @@ class Sklearn:
         "Embeddings of `texts`, or with `encoder=None` the texts themselves."
         if self.encoder is None:
             return np.array(list(texts), object)
+        require(self.encoder != "same",
+                'this Sklearn has no encoder yet: ActiveLearner.from_task gives it that of the '
+                'index; or give one, encoder="minilm".')
         if fit_on is not None:
             self.fit_on = fit_on
         return encode(texts, self.encoder, fit_on=self.fit_on, max_tokens=self.max_tokens)

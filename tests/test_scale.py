@@ -110,6 +110,26 @@ def test_blocks_do_not_show(n):
         np.testing.assert_array_equal(order, np.broadcast_to(np.arange(40), order.shape))
 
 
+def test_a_session_is_opened_in_time_proportional_to_its_answers():
+    "Four times the answers, in batches of one, take about four times as long; sixteen if each looked at all before."
+    import time
+
+    from anchoral.annotator.log import replay
+    def events(n):
+        for i in range(n):
+            yield dict(do="batch", kind="found", ids=[i])
+            yield dict(do="answer", id=i, label=i % 2, time="2026-01-01T00:00:00.000+00:00", seconds=1., wait=.1,
+                       peeked=False)
+    def seconds(n):
+        log, taken = list(events(n)), []
+        for _ in range(3):
+            start = time.process_time()
+            assert len(replay(log, 2, (1,)).book.answers) == n
+            taken.append(time.process_time() - start)
+        return min(taken)
+    assert seconds(6000) < 8*seconds(1500)
+
+
 class Counting(ExactIndex):
     "Counts what is asked of it."
     asked = 0

@@ -355,8 +355,9 @@ class Sklearn:
 
     def __post_init__(self):
         name = type(self.estimator).__name__
-        require(not isinstance(self.estimator, type),
-                f"the estimator is a class: give an object of it, {self.estimator!r}().")
+        if isinstance(self.estimator, type):
+            raise ValueError("the estimator is a class: give an object of it, "
+                             f"{self.estimator.__name__}().")
         require(hasattr(self.estimator, "get_params") and hasattr(self.estimator, "fit"),
                 f"the estimator is a {name}: give a classifier of scikit-learn.")
         require(hasattr(self.estimator, "predict_proba"),

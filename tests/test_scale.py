@@ -225,6 +225,16 @@ def test_the_benchmark_runs(tmp_path):
     assert set(pd.read_csv(tmp_path/"benchmarks.csv").part) == {"kmeans"}
 
 
+def test_the_benchmark_measures_what_a_person_waits_for(tmp_path):
+    "With this version and the one before it, on the same states; the page compares their queries."
+    page = ROOT/"nbs/benchmarks/measure.ipynb"
+    assert papermill(page, tmp_path/"out.ipynb", dict(out=str(tmp_path), parts=["waiting", "words"])) == ""
+    df = pd.read_csv(tmp_path/"benchmarks.csv", keep_default_na=False)
+    waiting = df[df.part == "waiting"]
+    assert set(waiting.system) == {"anchoral", "anchoral before"} and len(waiting) == 6 and (df.value > 0).all()
+    assert set(df[df.part == "words"].system) == {"anchoral", "anchoral before", "anchoral, from the cache"}
+
+
 def test_the_page_shows_the_committed_results():
     "Every promise with a verdict, and a reason for each that is missed."
     page = nbformat.read(ROOT/"nbs/benchmarks/speed.ipynb", 4)

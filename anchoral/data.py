@@ -421,14 +421,32 @@ def share_unspaced(
     some = texts[::step]
     return sum(_is_unspaced(text) for text in some)/max(1, len(some))
 
-def warn_unspaced(
+_HOW_TO_CUT = { # what `tokens` means to scikit-learn
+    "words": {},
+    "characters": dict(analyzer="char_wb", ngram_range=(2, 3)),
+}
+
+def choose_tokens(
     texts:Sequence[str],
-    who:str, # What cuts them into words, for the warning
-) -> None:
-    "Warn where a tenth of the texts or more have no spaces between their words."
+    tokens:str|Callable, # "auto", "words", "characters", or text -> its tokens
+    who:str,             # What compares the texts, for the line that says what was chosen
+) -> str|Callable:
+    """`tokens` itself, or for "auto" what suits the texts: "characters", with a warning, where
+    a tenth of them or more have no spaces between words."""
+    if callable(tokens):
+        return tokens
+    lookup(tokens, ("auto", *_HOW_TO_CUT), "tokens")
+    if tokens != "auto":
+        return tokens
     share = share_unspaced(texts)
-    if share >= .1:
-        warnings.warn(f"{share:.0%} of the texts have no spaces between words, and {who} takes a "
-                      "whole stretch for one word: it will find next to nothing alike; use a "
-                      'sentence-transformers encoder made for the language, encoder="owner/name", '
-                      "or put spaces between the words")
+    if share < .1:
+        return "words"
+    warnings.warn(f"{share:.0%} of the texts have no spaces between words, so {who} compares them "
+                  "by pieces of two and three characters (tokens= chooses); such pieces compare "
+                  "spelling, and for meaning use a sentence-transformers encoder made for the "
+                  'language, encoder="owner/name"')
+    return "characters"
+
+def cutting_options(tokens:str|Callable) -> dict[str, Any]:
+    "Arguments for a vectorizer of scikit-learn that cuts texts so."
+    return {"analyzer": tokens} if callable(tokens) else dict(_HOW_TO_CUT[tokens])

@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from .data import require_texts, warn_unspaced
+from .data import choose_tokens, cutting_options, require_texts
 from .files import atomic, cache_dir, digest, fetch_package, kind_of, lookup
 from .files import require, sha256, sweep
 
@@ -148,6 +148,19 @@ def _announce(texts, encode, done):
     _say(f"encoding {len(texts):,} texts{kept}: about {_duration(seconds)}; "
          "you can interrupt it at any time, and it resumes from there")
 
+# %% ../nbs/01_embeddings.ipynb #4e438431
+_CUT_SAMPLE = 1000 # texts in which to count those that are cut
+
+def _warn_cut(texts, encode):
+    "Warn of the share of texts that the encoder does not read to their end, from one in a hundred."
+    if not hasattr(encode, "share_cut"):
+        return
+    step = max(1, len(texts)//_CUT_SAMPLE)
+    share = encode.share_cut(texts[::step])
+    if share >= .01:
+        warnings.warn(f"{share:.0%} of {len(texts):,} texts are longer than the encoder reads "
+                      f"and are cut there: {encode.limit}")
+
 # %% ../nbs/01_embeddings.ipynb #e8857394
 _RECORD = np.dtype([("key", "V16"), ("crc", "<u4")]) # one text in keys.bin
 
@@ -268,6 +281,7 @@ def _fill(folder, texts, keys, encode):
         new_keys = list(new)
         places = list(new.values())
         todo = [texts[i] for i in places]
+        _warn_cut(todo, encode)
         for start, rows in _in_chunks(todo, encode, places, len(have)):
             if start == 0:
                 _prepare(folder, encode.name, rows.shape[1])
@@ -357,7 +371,7 @@ def _encoder_folder(name):
 
 def encode(
     texts:Sequence[str],  # The texts, none of them blank
-    encoder:str|Path|Callable="minilm", # Name in `ENCODERS`, model or folder, or a function
+    encoder:Any="minilm", # Name in `ENCODERS`, model or its name or folder, or a function
     fit_on:Sequence[str]|None=None, # For encoders that are fitted (LSA): the pool
     max_tokens:int=128,   # How much of each text a transformer reads
 ) -> np.ndarray:
@@ -381,9 +395,38 @@ def encode(
         store = _open_store(folder)
     return _gather(store, keys)
 
+# %% ../nbs/01_embeddings.ipynb #4b49a7fa
+def _is_sentence_transformer(encoder):
+    "Whether it is a SentenceTransformer; the library is not imported."
+    names = [f"{c.__module__.partition('.')[0]}.{c.__name__}" for c in type(encoder).__mro__]
+    return "sentence_transformers.SentenceTransformer" in names
+
+def _model_digest(model):
+    "A name for everything in a model that decides on its vectors."
+    parts = [repr(model), model.prompts, model.default_prompt_name, model.max_seq_length]
+    tokenizer = json.loads(model.tokenizer.backend_tokenizer.to_str())
+    passing = ("truncation", "padding") # as the last call left them
+    parts += [[name, part] for name, part in tokenizer.items() if name not in passing]
+    for name, weights in model.state_dict().items():
+        parts += [name, weights.detach().cpu().float().numpy()]
+    return digest(*parts)
+
+def _model_encoder(model):
+    "A function from list[str] to (n, d), named after what is in the model."
+    def run(texts):
+        return model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
+    def share_cut(texts):
+        tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        return np.mean([len(ids) > model.max_seq_length for ids in tokens])
+    if model.max_seq_length:
+        run.share_cut = share_cut
+        run.limit = f"the model's max_seq_length={model.max_seq_length} says where"
+    run.name = f"SentenceTransformer {_model_digest(model)}"
+    return run
+
 # %% ../nbs/01_embeddings.ipynb #191ec66f
 def _refuse_models(encoder):
-    "`ValueError` for a module of torch, such as a SentenceTransformer; torch is not imported."
+    "`ValueError` for any other module of torch; torch is not imported."
     if not any(c.__module__.startswith("torch.nn") for c in type(encoder).__mro__):
         return
     how = "its name or folder"
@@ -407,11 +450,13 @@ def _is_model_folder(encoder):
     return True
 
 def find_encoder(
-    encoder:str|Path|Callable, # As in `encode`
+    encoder:Any, # As in `encode`
     max_tokens:int=128,
     fit_on:Sequence[str]|None=None,
 ) -> Callable[[list[str]], np.ndarray]:
-    "The function behind an encoder's name; a function is its own encoder."
+    "The function behind an encoder's name, or behind a model; a function is its own encoder."
+    if _is_sentence_transformer(encoder):
+        return _model_encoder(encoder)
     _refuse_models(encoder)
     if callable(encoder):
         return encoder
@@ -723,14 +768,22 @@ def _sentence_encoder(
     else:
         folder = _find_folder(model)
         version = _folder_digest(folder)
-    def run(texts):
+    def loaded():
         transformer, most = _load(folder or model_folder(model))
         if most and max_tokens > most:
             raise ValueError(f"max_tokens={max_tokens}, but {model!r} reads at most {most}")
         transformer.max_seq_length = max_tokens
+        return transformer
+    def run(texts):
+        transformer = loaded()
         batch_size = 32 if transformer.device.type == "cpu" else 128
         return transformer.encode(texts, batch_size=batch_size, show_progress_bar=False,
                                   normalize_embeddings=True)
+    def share_cut(texts):
+        tokens = loaded().tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        return np.mean([len(ids) > max_tokens for ids in tokens])
+    run.share_cut = share_cut
+    run.limit = f"max_tokens={max_tokens} chooses where, and more takes longer"
     run.name = f"{Path(model).name} {max_tokens} {version}"
     return run
 
@@ -751,16 +804,18 @@ ENCODERS["minilm-float16"] = _make_rounded_minilm
 @dataclass(frozen=True, eq=False)
 class LSA:
     "A fitted LSA: call it with a list of strings to get (n, d) float32 rows of length one."
-    name:str
+    name:str|None         # For the cache; None with a function of yours, and nothing is kept
     words:tuple[str, ...] # The vocabulary, in the order of the columns
     idf:np.ndarray        # (v,) weight of each word
     components:np.ndarray # (d, v)
     mean:np.ndarray       # (d,) the pool's mean direction
+    tokens:str|Callable="words" # What counts as a word: "characters" for pieces of words
     chunk = 100_000
 
     def project(self, texts:Sequence[str]) -> np.ndarray:
         "(n, d) float32 rows, not of length one; zero where no word is known."
-        tfidf = _vectorizer(vocabulary={word: i for i, word in enumerate(self.words)})
+        columns = {word: i for i, word in enumerate(self.words)}
+        tfidf = _vectorizer(self.tokens, vocabulary=columns)
         tfidf.idf_ = self.idf
         return np.asarray(tfidf.transform(texts) @ self.components.T, np.float32)
 
@@ -776,15 +831,21 @@ class LSA:
 # %% ../nbs/01_embeddings.ipynb #b530e0dc
 _LSA_RECIPE = "lsa1" # part of the cached name: change it with anything in this cell
 
-def _vectorizer(**options) -> Any:
+def _vectorizer(tokens, **options) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
-    options |= dict(sublinear_tf=True, stop_words="english", dtype=np.float32)
-    return TfidfVectorizer(**options)
+    options |= dict(sublinear_tf=True, dtype=np.float32)
+    if tokens == "words":
+        options["stop_words"] = "english"
+    return TfidfVectorizer(**options, **cutting_options(tokens))
 
-def _say_no_words(pool):
+def _recipe(tokens):
+    "The beginning of the cached name: of words, as before there was a choice."
+    return _LSA_RECIPE if tokens == "words" else f"{_LSA_RECIPE}-{tokens}"
+
+def _say_no_words(pool, tokens):
     "`ValueError` for a pool in which LSA finds fewer than two words that it can use."
     words = set()
-    analyse = _vectorizer().build_analyzer()
+    analyse = _vectorizer(tokens).build_analyzer()
     for text in pool[:1000]:
         words.update(analyse(text))
     require(len(words) > 1, f"the {len(pool)} texts of fit_on do not have two different words "
@@ -801,51 +862,54 @@ def _mean_direction(rows):
 def fit_lsa(
     pool:Sequence[str], # Texts to fit on
     dims:int=256,       # Most dimensions; fewer when the pool is smaller
+    tokens:str|Callable="auto", # "words", "characters", or text -> tokens; "auto" looks at them
 ) -> LSA:
     """Fit LSA on words that two texts share (one, in a pool below 1,000), 50,000 at most.
     Same pool, same vectors. `ValueError` for a pool with hardly a word in two texts."""
     from sklearn.decomposition import TruncatedSVD
     from threadpoolctl import threadpool_limits
     pool = _list_of_texts(pool, "fit_on")
-    warn_unspaced(pool, "LSA")
     require(dims >= 1, f"dims must be at least 1, got {dims}")
-    tfidf = _vectorizer(max_features=50_000, min_df=2 if len(pool) >= 1000 else 1)
+    tokens = choose_tokens(pool, tokens, "LSA")
+    tfidf = _vectorizer(tokens, max_features=50_000, min_df=2 if len(pool) >= 1000 else 1)
     try:
         weights = tfidf.fit_transform(pool)
     except ValueError: # no words at all
         weights = np.empty((0, 0))
     if weights.shape[1] < 2:
-        _say_no_words(pool)
+        _say_no_words(pool, tokens)
     with threadpool_limits(1), np.errstate(invalid="ignore"): # one thread: sums in one order
         svd = TruncatedSVD(min(dims, *weights.shape), random_state=0).fit(weights)
     large = svd.singular_values_ > 1e-6*svd.singular_values_[0]
     components = np.asarray(svd.components_)[large].astype(np.float32)
     words = tuple(tfidf.get_feature_names_out().tolist())
-    return LSA(f"{_LSA_RECIPE} {dims} {digest(*pool)}", words, tfidf.idf_, components,
-               _mean_direction(weights @ components.T))
+    name = None if callable(tokens) else f"{_recipe(tokens)} {dims} {digest(*pool)}"
+    return LSA(name, words, tfidf.idf_, components, _mean_direction(weights @ components.T),
+               tokens)
 
 # %% ../nbs/01_embeddings.ipynb #64d91f9b
-_FITTED = {} # digest of a pool -> the LSA fitted on it, for the last two
+_FITTED = {} # cached name of an LSA -> the LSA, for the last two
 
 def lsa_encoder(
     fit_on:Sequence[str]|None, # The pool
+    tokens:str="auto",         # As for `fit_lsa`
 ) -> Callable[[list[str]], np.ndarray]:
     """LSA with 256 dimensions, fitted when the first text that is not in the cache is encoded.
     Its attribute `fitted()` gives the `LSA` itself."""
     require(fit_on is not None, "encoder 'lsa' is fitted on the pool: pass fit_on=pool, "
                                 "also when encoding a test set")
     pool = _list_of_texts(fit_on, "fit_on")
-    warn_unspaced(pool, "LSA") # also where the vectors are in the cache
-    key = digest(*pool)
+    chosen = choose_tokens(pool, tokens, "LSA") # says so also where the cache has the vectors
+    name = f"{_recipe(chosen)} 256 {digest(*pool)}"
     def fitted():
-        if key not in _FITTED:
+        if name not in _FITTED:
             while len(_FITTED) > 1:
                 _FITTED.pop(next(iter(_FITTED)))
-            _FITTED[key] = fit_lsa(pool)
-        return _FITTED[key]
+            _FITTED[name] = fit_lsa(pool, tokens=chosen)
+        return _FITTED[name]
     def run(texts):
         return fitted()(texts)
-    run.name = f"{_LSA_RECIPE} 256 {key}"
+    run.name = name
     run.chunk = LSA.chunk
     run.fitted = fitted
     return run
@@ -853,19 +917,31 @@ def lsa_encoder(
 def _make_lsa(max_tokens, fit_on):
     return lsa_encoder(fit_on)
 
+def _make_lsa_words(max_tokens, fit_on):
+    return lsa_encoder(fit_on, "words")
+
+def _make_lsa_characters(max_tokens, fit_on):
+    return lsa_encoder(fit_on, "characters")
+
 ENCODERS["lsa"] = _make_lsa
+ENCODERS["lsa-words"] = _make_lsa_words
+ENCODERS["lsa-characters"] = _make_lsa_characters
 
 # %% ../nbs/01_embeddings.ipynb #5800485a
 _LSA_PARTS = ("name", "words", "idf", "components", "mean")
 
 def _lsa_check(parts):
     "A digest of everything in a saved LSA."
-    arrays = [parts[name] for name in _LSA_PARTS]
-    shapes = [f"{name} {parts[name].dtype} {parts[name].shape}" for name in _LSA_PARTS]
+    names = [name for name in (*_LSA_PARTS, "tokens") if name in parts]
+    arrays = [parts[name] for name in names]
+    shapes = [f"{name} {parts[name].dtype} {parts[name].shape}" for name in names]
     return digest(*shapes, *arrays)
 
 def save_lsa(lsa:LSA, path:str|Path) -> None:
-    "Write a fitted LSA to one `.npz` file of plain arrays. `OSError` when the disk is full."
+    """Write a fitted LSA to one `.npz` file of plain arrays. `OSError` when the disk is full,
+    `ValueError` for one whose texts a function of yours cuts, which no file can hold."""
+    require(not callable(lsa.tokens), "an LSA whose tokens are a function cannot be saved: a file "
+                                      "holds no function; fit it again from the pool")
     parts = {
         "name": np.array(lsa.name),
         "words": np.frombuffer("\n".join(lsa.words).encode(), np.uint8),
@@ -873,6 +949,8 @@ def save_lsa(lsa:LSA, path:str|Path) -> None:
         "components": lsa.components,
         "mean": lsa.mean,
     }
+    if lsa.tokens != "words": # files of words are as they were before there was a choice
+        parts["tokens"] = np.array(lsa.tokens)
     with atomic(path) as tmp, open(tmp, "wb") as f:
         np.savez(f, **parts, check=np.array(_lsa_check(parts)))
 
@@ -881,7 +959,7 @@ def _read_lsa(path):
     with np.load(path, allow_pickle=False) as f:
         parts = {name: f[name] for name in f.files}
     check = parts.pop("check", None)
-    require(set(parts) == set(_LSA_PARTS), f"it holds {sorted(parts)}")
+    require(set(parts) - {"tokens"} == set(_LSA_PARTS), f"it holds {sorted(parts)}")
     require(check is None or str(check) == _lsa_check(parts), "it does not match its check")
     n_words = parts["words"].tobytes().count(b"\n") + 1
     dims = len(parts["mean"])
@@ -901,7 +979,9 @@ def load_lsa(path:str|Path) -> LSA:
         said = (str(e).splitlines() or [""])[0] or type(e).__name__
         raise ValueError(f"{path} is not a whole saved LSA ({said}); save it again, "
                          "or fit it again with fit_lsa(pool)") from None
-    return LSA(str(parts["name"]), tuple(words), parts["idf"], parts["components"], parts["mean"])
+    tokens = str(parts.get("tokens", "words"))
+    return LSA(str(parts["name"]), tuple(words), parts["idf"], parts["components"], parts["mean"],
+               tokens)
 
 # %% ../nbs/01_embeddings.ipynb #a0051c07
 def _require_once(names, path):

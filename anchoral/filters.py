@@ -92,7 +92,12 @@ def retrieve(
 ) -> Neighbours:
     "The `n_neighbours` unlabelled instances most similar to each anchor."
     K = min(n_neighbours, len(state.index)) # an index makes room for all K
-    ids, sims = state.index.neighbours(anchors, K, state.excluded)
+    recall = getattr(state.index, "recall", None) # exact search remembers
+    if recall is None:
+        ids, sims = state.index.neighbours(anchors, K, state.excluded)
+    else:
+        memory = state.memo.setdefault("neighbours", {})
+        ids, sims = recall(anchors, K, state.excluded, memory)
     by = np.broadcast_to(anchors[:, None], ids.shape)
     found = ids >= 0
     return Neighbours(ids[found], sims[found], by[found])

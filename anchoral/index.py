@@ -6,8 +6,8 @@
 __all__ = ['Index', 'is_whole', 'as_ids', 'ExactIndex', 'vectors_digest', 'HNSWIndex', 'MilvusIndex', 'BM25', 'make_index']
 
 # %% ../nbs/02_index.ipynb #65c43cce
-import json, logging, os, tempfile
-from collections.abc import Iterator, Sequence
+import json, logging, os, shutil, sys, tempfile, threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .data import warn_unspaced
-from .files import atomic, digest, kind_of, lookup, require, sha256, sweep
+from .data import choose_tokens, cutting_options
+from .files import atomic, cache_dir, digest, kind_of, lookup, require, sha256, sweep
 
 _log = logging.getLogger("anchoral")
 
@@ -155,20 +155,46 @@ def _topk(
     return top_ids[0], top_sims[0]
 
 # %% ../nbs/02_index.ipynb #e2fe1100
+def _reach(
+    sims:np.ndarray, # (m, q) similarities of a block, −inf where not allowed
+    best:np.ndarray, # (q, k) the best so far
+) -> np.ndarray:     # (m, q) bool
+    "Which similarities may be among the `k` best of their query."
+    k = best.shape[1]
+    least = np.maximum(best[:, -1], np.finfo(np.float32).min) # so that −inf is not
+    reach = sims >= least
+    if np.count_nonzero(reach) > 4*best.size:
+        step = max(1, len(sims) // max(1024, 8*k))
+        sample = sims[::step]
+        if len(sample) > k:
+            kth = np.partition(sample, len(sample)-k, axis=0)[len(sample)-k]
+            reach &= sims >= kth
+    return reach
+
 def _merge_block(
-    ids:np.ndarray,  # (k,) best ids so far, changed in place
-    best:np.ndarray, # (k,) their similarities, changed in place
-    sims:np.ndarray, # Similarities of a block
-    start:int,       # Id of the block's first instance
+    ids:np.ndarray,  # (q, k) best ids so far, changed in place
+    best:np.ndarray, # (q, k) their similarities, changed in place
+    sims:np.ndarray, # (m, q) similarities of a block, −inf where not allowed
+    own:np.ndarray,  # (m,) ids of the block's instances
 ) -> None:
-    "Let the instances of a block into a query's best so far."
-    at = np.flatnonzero((sims >= best[-1]) & (sims > -np.inf))
-    all_sims = np.concatenate([best, sims[at]])
-    all_ids = np.concatenate([ids, start + at])
-    ids[:], best[:] = _topk(all_sims, len(ids), all_ids)
+    "Let the instances of a block into the best so far of each query, ties by smaller id."
+    at = np.flatnonzero(_reach(sims, best))
+    if not len(at):
+        return
+    q, k = best.shape
+    row, query = np.divmod(at, q)
+    all_sims = np.concatenate([best.ravel(), sims[row, query]])
+    all_ids = np.concatenate([ids.ravel(), own[row]])
+    of = np.concatenate([np.repeat(np.arange(q), k), query])
+    order = np.lexsort((all_ids, -all_sims, of))
+    start = np.searchsorted(of[order], np.arange(q)) # where each query's own begin
+    first = order[start[:, None] + np.arange(k)]
+    ids[:] = all_ids[first]
+    best[:] = all_sims[first]
 
 # %% ../nbs/02_index.ipynb #144be624
 _QUERIES_AT_ONCE = 64
+_LARGE = 8 # A pool of more blocks than this is not read twice for the same query
 
 class ExactIndex:
     "Compares a query with every vector."
@@ -202,12 +228,10 @@ class ExactIndex:
         "Read the pool once for a few queries, and fill their `ids` and `best` in place."
         for start in range(0, len(self), self.block):
             block = slice(start, start + self.block)
-            sims = (self.vectors[block] @ queries.T).T # this way round is faster
+            sims = self.vectors[block] @ queries.T
             if exclude is not None:
-                sims[:, exclude[block]] = -np.inf
-            better = (sims >= best[:, -1:]).any(1)
-            for i in np.flatnonzero(better):
-                _merge_block(ids[i], best[i], sims[i], start)
+                sims[exclude[block]] = -np.inf
+            _merge_block(ids, best, sims, np.arange(start, start + len(sims)))
 
     def neighbours(self,
         ids:ArrayLike,                # (q,) instances of the pool
@@ -218,6 +242,87 @@ class ExactIndex:
         unless it is excluded."""
         rows = as_ids(ids, len(self))
         return self.search(self.vectors[rows], k, exclude)
+
+    def recall(self,
+        ids:ArrayLike,      # (q,) instances of the pool
+        k:int,              # Neighbours of each
+        exclude:np.ndarray, # (n,) bool, true where an instance must not come back
+        memory:dict,        # Empty at first; keep it for the next call
+    ) -> tuple[np.ndarray, np.ndarray]: # (q, k) int64 ids, (q, k) float32 similarities
+        "As `neighbours`, to the last bit, and quicker for instances that an earlier call had."
+        rows = as_ids(ids, len(self))
+        _check_k(k, len(self))
+        _check_mask(exclude, len(self))
+        if not self._can_recall():
+            return self.neighbours(rows, k, exclude)
+        _forget_restored(memory, exclude)
+        new = [i for i in rows.tolist() if not _is_known(memory, i, k, exclude)]
+        if 0 < len(new) < len(rows):
+            self._search_and_keep(np.array(new), k, exclude, memory)
+        if len(new) < len(rows):
+            ids, sims, is_certain = self._among_kept(rows, k, exclude, memory)
+            if is_certain:
+                return ids, sims
+        return self._search_and_keep(rows, k, exclude, memory)
+
+    def _can_recall(self):
+        "Whether the pool is large, lies row by row, and is searched by this class's own method."
+        is_own = type(self).neighbours is ExactIndex.neighbours
+        return is_own and len(self) > _LARGE*self.block and self.vectors.flags.c_contiguous
+
+    def _search_and_keep(self, rows, k, exclude, memory):
+        "The answer of `neighbours`; twice as many are kept."
+        more = max(k, min(2*k, len(self)))
+        ids, sims = self.search(self.vectors[rows], more, exclude)
+        for i, found, last in zip(rows.tolist(), ids, sims[:, -1]):
+            memory[i] = found[found >= 0], last
+        return ids[:, :k], sims[:, :k]
+
+    def _among_kept(self, rows, k, exclude, memory):
+        "The best of what is kept, and whether nothing else in the pool can be among them."
+        kept = np.unique(np.concatenate([memory[i][0] for i in rows.tolist()]))
+        free = kept[~exclude[kept]]
+        queries = self.vectors[rows]
+        ids, sims = _empty_answer(len(rows), k)
+        for at in range(0, len(rows), _QUERIES_AT_ONCE):
+            some = slice(at, at + _QUERIES_AT_ONCE)
+            _merge_block(ids[some], sims[some], self._in_place(free, queries[some]), free)
+        last = np.array([memory[i][1] for i in rows.tolist()])
+        rounding = 2 * self.vectors.shape[1] * np.finfo(np.float32).eps
+        is_certain = np.isneginf(last) | (sims[:, -1] > last + rounding)
+        return ids, sims, bool(is_certain.all())
+
+    def _in_place(self, ids, queries):
+        """(m, q) similarities of instances, by products of the shapes that a scan of the pool
+        has, each instance in the row where the scan has it."""
+        sims = np.empty((len(ids), len(queries)), np.float32)
+        in_blocks = len(self) // self.block * self.block # the rest is a shorter block
+        heights = {self.block: ids < in_blocks, len(self) - in_blocks: ids >= in_blocks}
+        for height, is_here in heights.items():
+            rows = np.zeros((height, self.vectors.shape[1]), np.float32)
+            left = np.flatnonzero(is_here)
+            while len(left):
+                place, first = np.unique(ids[left] % self.block, return_index=True)
+                some = left[first]
+                rows[place] = self.vectors[ids[some]]
+                sims[some] = (rows @ queries.T)[place]
+                left = np.delete(left, first)
+        return sims
+
+# %% ../nbs/02_index.ipynb #ebc0adb8
+def _is_known(memory, i, k, exclude):
+    "Whether `k` neighbours of instance `i` are kept that are not excluded, or all there are."
+    if i not in memory:
+        return False
+    found, last = memory[i]
+    return bool(np.isneginf(last)) or np.count_nonzero(~exclude[found]) >= k
+
+def _forget_restored(memory, exclude):
+    "Empty the memory where something is no longer excluded: it was left out of the searches."
+    before = memory.get("excluded")
+    if before is not None and (before & ~exclude).any():
+        memory.clear()
+    memory["excluded"] = exclude.copy()
 
 # %% ../nbs/02_index.ipynb #2ef787e4
 def _hnswlib():
@@ -659,36 +764,178 @@ class MilvusIndex:
             answers.append(ids)
         return answers
 
+# %% ../nbs/02_index.ipynb #c173bdce
+def _bm25s():
+    "The module bm25s; an `ImportError` that says how to install it."
+    try:
+        import bm25s
+    except ImportError as e:
+        raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; '
+                          'index="exact" and find(like=...) work without it') from e
+    return bm25s
+
+def _cutter(tokens):
+    "A function from a text to its tokens; words without the most common ones of English."
+    from sklearn.feature_extraction.text import CountVectorizer
+    options = cutting_options(tokens)
+    if tokens == "words":
+        options["stop_words"] = list(_bm25s().stopwords.STOPWORDS_EN)
+    return CountVectorizer(**options).build_analyzer()
+
+class _Watched(list):
+    "A list that says how far its reader has come: each of some passes is a share of the work."
+    def __init__(self, items, watch, passes, done):
+        super().__init__(items)
+        self._watch = watch
+        self._each = (1 - done)/passes # the share of a pass
+        self._done = done
+
+    def __iter__(self):
+        for at, item in enumerate(super().__iter__()):
+            if at % 1000 == 0:
+                self._watch(min(1., self._done + self._each*at/len(self)))
+            yield item
+        self._done += self._each
+
+def _build_words(texts, cut, watch):
+    "A bm25s index over the texts."
+    numbers = {} # token -> its number
+    read = []
+    for at, text in enumerate(texts):
+        if at % 1000 == 0:
+            watch(.4*at/len(texts))
+        read.append([numbers.setdefault(token, len(numbers)) for token in cut(text)])
+    bm25 = _bm25s().BM25()
+    bm25.index((_Watched(read, watch, passes=3, done=.4), numbers), show_progress=False)
+    return bm25
+
+# %% ../nbs/02_index.ipynb #13468e99
+_LARGE_POOL = 20_000 # Texts from which a keyword index is kept, and built in the background
+
+def _save_words(bm25, folder):
+    "Write bm25s's files, and a list of their digests, into a new folder."
+    sweep(folder.parent)
+    with atomic(folder) as new:
+        bm25.save(new, show_progress=False)
+        files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        (new/"files.json").write_text(json.dumps(files))
+
+def _load_words(folder):
+    "The bm25s index in the folder, or None where there is none or where it changed."
+    try:
+        files = json.loads((folder/"files.json").read_text())
+        for name, want in files.items():
+            require(sha256(folder/name) == want, f"{name} has changed")
+        return _bm25s().BM25.load(folder, mmap=True, show_progress=False)
+    except FileNotFoundError:
+        return None
+    except Exception as e: # damaged files can raise anything
+        _log.warning("the keyword index in %s is damaged (%s) and is built again", folder, e)
+        return None
+
+def _kept_words(texts, cut, name, watch):
+    "The bm25s index over the texts, from the cache where it is there."
+    folder = cache_dir()/"index"/f"words-{name}"
+    bm25 = _load_words(folder)
+    if bm25 is not None:
+        return bm25
+    bm25 = _build_words(texts, cut, watch)
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        _save_words(bm25, folder)
+    except OSError as e: # a full disk, or another process that was quicker: this one is built
+        _log.warning("the keyword index could not be kept: %s", e)
+    return bm25
+
 # %% ../nbs/02_index.ipynb #18730079
 class BM25:
     "How well words match each text of a pool, by bm25s (Robertson and Zaragoza, 2009)."
     def __init__(self,
-        texts:Sequence[str], # The pool
+        texts:Sequence[str],         # The pool
+        tokens:str|Callable="auto",  # "words", "characters", or text -> tokens; "auto" looks
+        watch:Callable[[float], None]|None=None, # Called with the share that is done
     ):
-        warn_unspaced(texts, "BM25")
-        try:
-            import bm25s
-        except ImportError as e:
-            raise ImportError('search by words needs bm25s: pip install "anchoral[annotate]"; '
-                              'index="exact" and find(like=...) work without it') from e
-        self._tokenize = bm25s.tokenize
+        chosen = choose_tokens(texts, tokens, "BM25")
+        self._cut = _cutter(chosen)
         self._n = len(texts)
-        self._bm25 = bm25s.BM25()
-        self._bm25.index(self._words(texts), show_progress=False)
-
-    def _words(self, texts):
-        "The words of each text, without the most common ones of English."
-        return self._tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+        watch = watch or (lambda done: None)
+        if self._n < _LARGE_POOL or callable(chosen):
+            self._bm25 = _build_words(texts, self._cut, watch)
+        else:
+            name = digest(_bm25s().__version__, chosen, *texts)
+            self._bm25 = _kept_words(texts, self._cut, name, watch)
 
     def scores(self,
         text:str, # Words to look for
     ) -> np.ndarray: # (n,) float32
         "The score of each text of the pool, 0 where it shares no word."
-        words = [str(word) for word in self._words([text])[0]]
-        known = [word for word in words if word in self._bm25.vocab_dict]
+        known = [token for token in self._cut(text) if token in self._bm25.vocab_dict]
         if not known:
             return np.zeros(self._n, np.float32)
         return self._bm25.get_scores(known)
+
+# %% ../nbs/02_index.ipynb #923a79fb
+class _Stopped(Exception):
+    "Raised in the thread, to end it."
+
+class Keywords:
+    "The `BM25` of a pool, which a thread builds where that takes more than a moment."
+    def __init__(self,
+        texts:Sequence[str], # The pool
+    ):
+        self._texts = texts
+        self._bm25:BM25|None = None
+        self._error:BaseException|None = None
+        self._done = 0.                  # The share that is done
+        self._stopping = False           # Has nobody use for it any more?
+        self._thread:threading.Thread|None = None
+        if len(texts) >= _LARGE_POOL:
+            self._thread = threading.Thread(target=self._build, daemon=True,
+                                            name="anchoral-keywords")
+            self._thread.start()
+
+    def _build(self):
+        "Build, and keep an error for whoever asks."
+        try:
+            self._bm25 = BM25(self._texts, watch=self._watch)
+        except _Stopped:
+            pass
+        except BaseException as e:
+            self._error = e
+
+    def _watch(self, done):
+        self._done = done
+        if self._stopping:
+            raise _Stopped
+
+    def stop(self) -> None:
+        "End the thread: nobody will ask any more."
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join(5) # it looks up every few milliseconds, but for its last seconds
+
+    def _wait(self):
+        "Wait for the thread, with a line that says how far it is."
+        from tqdm import tqdm
+        layout = "{desc}: {percentage:.0f} %, {elapsed} since you asked"
+        is_quiet = bool(os.environ.get("TQDM_DISABLE"))
+        with tqdm(total=1., desc="reading the words of all texts, once", bar_format=layout,
+                  file=sys.stderr, leave=False, disable=is_quiet) as line:
+            while self._thread.is_alive():
+                line.update(self._done - line.n)
+                self._thread.join(.2)
+
+    def ready(self) -> BM25:
+        "The index, once it is built. Raises what building it raised, and can be called again."
+        if self._thread is not None and self._thread.is_alive():
+            self._wait()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        if self._bm25 is None:
+            self._bm25 = BM25(self._texts)
+        return self._bm25
 
 # %% ../nbs/02_index.ipynb #f00fde11
 class BM25Index:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -19,8 +20,8 @@ from numpy.typing import ArrayLike
 from .anchors import State
 from .contracts import check_free, check_probs, check_query, part_name
 from .data import Task
-from .embeddings import encode
-from .files import lookup, require
+from .embeddings import encode, load_vectors
+from .files import cache_dir, lookup, require
 from .filters import Subpool, check_fits, make_filter
 from .finetune import LEARNERS
 from .head import check_classes
@@ -68,6 +69,10 @@ class Learner(Protocol):
         ...
 
 # %% ../nbs/09_loop.ipynb #5d0f6a11
+def _as_read(learner:Any, x:Any) -> Any:
+    "`x` as the learner makes rows of it, if it has a way to (`Sklearn`)."
+    return learner.as_pool(x) if hasattr(learner, "as_pool") else x
+
 def _check_rows(
     x:Any, # The pool as the learner reads it
     n:int, # How many instances the index holds
@@ -189,12 +194,31 @@ def _named_learner(
     encoder:Any,    # As for `encode`; of a head
     max_tokens:int, # Where the learner cuts a text
 ) -> Any:
-    "A learner for the task by its name; a learner stays as it is."
+    "A learner for the task by its name; a learner gets the encoder, if it has none of its own."
     if not isinstance(name, str):
+        if getattr(name, "encoder", None) == "same":
+            name.encoder = encoder
+            name.max_tokens = max_tokens
         return name
     make = lookup(name, LEARNERS, "learner")
     more = dict(encoder=encoder) if name == "head" else {}
     return make(task.n_classes, task.minority, max_tokens=max_tokens, **more)
+
+class _Given:
+    "In the place of the encoder of vectors that somebody else made."
+    def __call__(self, texts:list[str]) -> np.ndarray:
+        raise ValueError("the pool's vectors are yours, and nobody knows how to make one of a new "
+                         "text: give an encoder instead, or learner.outputs(vectors) yours")
+
+def _encoded(
+    task:Task,
+    encoder:Any,    # As for `encode`, or the pool's vectors
+    max_tokens:int,
+) -> tuple[Any, np.ndarray]:
+    "The encoder, and the pool's vectors, (n, d) float32. Raises `ValueError` for neither."
+    if callable(encoder) or isinstance(encoder, (str, Path)):
+        return encoder, encode(task.texts, encoder, fit_on=task.texts, max_tokens=max_tokens)
+    return _Given(), load_vectors(encoder, len(task.texts))
 
 # %% ../nbs/09_loop.ipynb #72f9920b
 class ActiveLearner:
@@ -213,8 +237,11 @@ class ActiveLearner:
         classes:Sequence[str]=(),  # Names of the classes, which `tell` takes instead of numbers
     ):
         n = len(index)
+        x = _as_read(learner, x)
         _check_rows(x, n)
         minority = check_classes(n_classes, minority)
+        if getattr(learner, "n_classes", n_classes) is None:
+            learner.n_classes = n_classes
         _check_callable(filter, "filter")
         _check_callable(strategy, "strategy")
         _check_learner(learner, n_classes)
@@ -385,11 +412,11 @@ class ActiveLearner:
     @classmethod
     def from_task(cls,
         task:Task,
-        encoder:Any="minilm",   # A key of `ENCODERS`, a sentence-transformers name, a function
+        encoder:Any="minilm",   # As for `encode`: a name, a model, a function; or your vectors
         filter:Any="anchoral",  # A key of `FILTERS`, or a function
         strategy:Any="entropy", # A key of `STRATEGIES`, or a function
         learner:Any="head",     # A key of `LEARNERS`, or a learner
-        index:str="auto",       # As for `make_index`
+        index:str="exact",      # As for `make_index`; a graph is built only if you ask for it
         max_tokens:int=128,     # Where the encoder, and a learner made here, cut a text
         seeds:Seeds=Seeds(),
         examples:Sequence[int]=(), # Ids to ask about first, while some class has no label
@@ -401,10 +428,13 @@ class ActiveLearner:
         require(len(ids) < len(task.texts),
                 f"all {len(ids)} instances of {task.name!r} have a label, so there is "
                 "nothing to ask; known=False keeps the labels for an oracle")
+        encoder, vectors = _encoded(task, encoder, max_tokens)
         learner = _named_learner(learner, task, encoder, max_tokens)
-        vectors = encode(task.texts, encoder, fit_on=task.texts, max_tokens=max_tokens)
-        searchable = make_index(vectors, index)
-        x = learner.prepare(task.texts, fit_on=task.texts)
+        searchable = make_index(vectors, index, cache_dir()/"index", task.texts)
+        if isinstance(getattr(learner, "encoder", None), _Given):
+            x = vectors
+        else:
+            x = learner.prepare(task.texts, fit_on=task.texts)
         if isinstance(filter, str):
             filter = make_filter(filter)
         if isinstance(strategy, str):
@@ -470,6 +500,7 @@ def simulate(
 ) -> Iterator[Iteration]:
     "Yield an `Iteration` per iteration until the budget, the time or the pool is used up."
     require(query_size >= 1, f"the query size must be at least 1, got {query_size}")
+    x_test = _as_read(al.learner, x_test)
     for batch in history:
         ids = np.asarray(batch)
         al.tell(ids, oracle(ids))

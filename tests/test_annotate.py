@@ -446,6 +446,29 @@ def test_find(session):
         with pytest.raises(ValueError, match=match): session.find(**kw)
 
 
+def test_find_on_a_large_pool_is_ready_when_the_next_session_opens(tmp_path, monkeypatch):
+    "The words are read from the moment the first one is open; closing it ends that; the next has them from the cache."
+    pytest.importorskip("bm25s")
+    from anchoral import index
+    monkeypatch.setattr(index, "_LARGE_POOL", 100)
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
+    real, built = index._build_words, []
+    def build(texts, cut, watch):
+        built.append(len(texts))
+        while len(built) == 1: watch(.5)
+        return real(texts, cut, watch)
+    monkeypatch.setattr(index, "_build_words", build)
+    first = begin(tmp_path/"s")
+    first.wait()
+    first.close()
+    assert built == [len(TEXTS)] and not first._words._thread.is_alive()
+    cluster = int(WHICH[5])
+    for _ in range(2):
+        session = begin(tmp_path/"s")
+        assert len(session.find(f"cluster{cluster:02d}")) and built == [len(TEXTS)]*2
+        session.close()
+
+
 def test_predict(tmp_path, session):
     with pytest.raises(ValueError, match="no text is labelled"): session.predict()
     label(session, 30)

@@ -3,12 +3,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import clustered, state
+from worlds import clustered, started, state
 
 from anchoral.anchors import ANCHORS, kmeans_plusplus
 from anchoral.contracts import check_filter, check_query, check_strategy
 from anchoral.filters import FILTERS, Subpool, anchoral, average, keep_top, make_filter, randsub, seals
+from anchoral.head import Sklearn
 from anchoral.index import ExactIndex, _topk
+from anchoral.loop import simulate
 from anchoral.strategies import STRATEGIES, gradient_embedding
 
 PARAMS = {"anchoral": dict(n_anchors=4, n_neighbours=8), "no-anchoring": dict(n_anchors=4, n_neighbours=8),
@@ -227,3 +229,130 @@ def test_gradient_embedding_is_autograd():
         loss = torch.nn.functional.cross_entropy((h[i:i+1] @ W.T), probs[i:i+1].argmax(1))
         want.append(torch.autograd.grad(loss, W)[0].flatten().numpy())
     np.testing.assert_allclose(gradient_embedding(probs.detach().numpy(), h.numpy()), want, atol=1e-5)
+
+
+# Any classifier of scikit-learn as a learner
+
+def estimators():
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.decomposition import PCA
+    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression, SGDClassifier
+    from sklearn.naive_bayes import GaussianNB
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+    return {"logistic": LogisticRegression(), "sgd": SGDClassifier(loss="log_loss"), "bayes": GaussianNB(),
+            "forest": RandomForestClassifier(n_estimators=5), "near": KNeighborsClassifier(3),
+            "boosting": HistGradientBoostingClassifier(max_iter=3), "network": MLPClassifier((4,), max_iter=20),
+            "pipeline": make_pipeline(StandardScaler(), PCA(4), LogisticRegression()),
+            "alone": make_pipeline(GaussianNB()), "calibrated": CalibratedClassifierCV(LinearSVC(), cv=2)}
+
+
+LINEAR = ("logistic", "sgd", "pipeline")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", estimators())
+def test_a_classifier_of_scikit_learn_is_a_learner(name):
+    """It asks, is told, and repeats; a class without a label has probability 0; BADGE and FT-BERTKM work with a
+    linear layer and are refused without."""
+    queries = []
+    for _ in range(2):
+        al, truth = started(n_classes=3, minority=(2,), learner=Sklearn(estimators()[name]))
+        queries.append(al.ask(10).tolist())
+        al.tell(queries[-1], truth[queries[-1]])
+    assert queries[0] == queries[1] and al.learner.n_classes == 3
+    out = al.outputs(np.arange(5))
+    assert out.probs.shape == (5, 3) and np.allclose(out.probs.sum(1), 1, atol=1e-5)
+    two = Sklearn(estimators()[name], n_classes=4).fit(al.x[:20], truth[:20] % 2)
+    assert (two.outputs(al.x[:7]).probs[:, 2:] == 0).all() and two.outputs(al.x[:0]).probs.shape == (0, 4)
+    assert two.estimator is not two.fitted and not hasattr(two.estimator, "classes_")
+    for strategy in ("badge", "ft-bertkm"):
+        outputs = two.outputs(al.x[:30])
+        if name in LINEAR:
+            assert len(STRATEGIES[strategy](outputs, 5, np.random.default_rng(0))) == 5
+        else:
+            with pytest.raises(ValueError, match="has no linear layer.*use the strategy entropy"):
+                STRATEGIES[strategy](outputs, 5, np.random.default_rng(0))
+
+
+def test_the_seed_of_the_model_is_the_estimators():
+    "Where its random_state was left open, in a pipeline too; one that you set stays."
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.pipeline import make_pipeline
+    x, which = clustered(60)
+    def forest(**more): return RandomForestClassifier(3, **more)
+    for make in (forest, lambda **more: make_pipeline(forest(**more))):
+        seeds = [Sklearn(make(), n_classes=2).fit(x, which % 2, seed).outputs(x).probs for seed in (0, 0, 1)]
+        assert np.array_equal(seeds[0], seeds[1]) and not np.array_equal(seeds[0], seeds[2])
+        fixed = [Sklearn(make(random_state=5), n_classes=2).fit(x, which % 2, s).outputs(x).probs for s in (0, 1)]
+        assert np.array_equal(*fixed)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "array", "frame", "list", "tensor"])
+def test_scikit_learn_reads_rows_in_any_form_and_gives_the_same(form):
+    import pandas as pd
+    import scipy.sparse
+    from sklearn.linear_model import LogisticRegression
+    if form == "tensor": pytest.importorskip("torch")
+    make = dict(csr=scipy.sparse.csr_matrix, csc=scipy.sparse.csc_array, array=scipy.sparse.coo_array,
+                list=lambda v: v.tolist(), frame=lambda v: pd.DataFrame(v).add_prefix("column "),
+                tensor=lambda v: __import__("torch").from_numpy(v))[form]
+    asked = []
+    for x in (None, make):
+        al, truth = started(learner=Sklearn(LogisticRegression(max_iter=2000)), x=x)
+        for _ in range(2):
+            asked.append(al.ask(5).tolist())
+            al.tell(asked[-1], truth[asked[-1]])
+    assert asked[:2] == asked[2:]
+    steps = list(simulate(started(learner=Sklearn(LogisticRegression()), x=make)[0], lambda ids: truth[ids],
+                          make(clustered(30)[0]), [], 30, 5))
+    assert len(steps[-1].predicted) == 30
+    al.learner.outputs(al.x[:9]).probs
+
+
+def test_a_pipeline_reads_texts_and_a_frame_is_read_by_its_columns():
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from anchoral.data import Task
+    from anchoral.loop import ActiveLearner
+    frame = pd.DataFrame(dict(body=[f"{'gold mine' if i % 3 else 'wheat crop'} number {i}" for i in range(40)],
+                              size=np.arange(40) % 3, kind=["a" if i % 3 else "b" for i in range(40)]))
+    task = Task.from_frame(frame.head(40).assign(kind=frame.kind.where(frame.index < 9)), text="body", label="kind",
+                           minority="b")
+    reader = Sklearn(make_pipeline(TfidfVectorizer(), LogisticRegression()), encoder=None)
+    al = ActiveLearner.from_task(task, encoder="lsa", learner=reader)
+    assert len(al.ask(5)) == 5 and al.learner.predict(["gold mine"])[0].argmax() == 0
+    with pytest.raises(ValueError, match="sparse matrix.*TruncatedSVD"): al.outputs(al.ask(5)).hidden
+    with pytest.raises(ValueError, match="pickle"): al.learner.save("nowhere")
+    columns = make_pipeline(make_column_transformer((TfidfVectorizer(), "body"), ("passthrough", ["size"])),
+                            LogisticRegression())
+    vectors = al.state.index.vectors
+    al = ActiveLearner(ExactIndex(vectors), frame, Sklearn(columns), make_filter("anchoral"), STRATEGIES["entropy"],
+                       2, (1,))
+    al.tell(np.arange(9), [int(i % 3 == 0) for i in range(9)])
+    assert len(al.ask(5)) == 5
+
+
+def test_what_is_no_classifier_is_refused():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC, LinearSVC
+    for wrong, says in ((LinearSVC(), "LinearSVC has no predict_proba: wrap it in .*CalibratedClassifierCV"),
+                        (LogisticRegression, "is a class: give an object of it"), (SVC(), "no predict_proba"),
+                        ("forest", "is a str: give a classifier of scikit-learn"), (None, "is a NoneType")):
+        with pytest.raises(ValueError, match=says): Sklearn(wrong)
+    x, which = clustered(20)
+    with pytest.raises(ValueError, match="does not know how many classes"):
+        Sklearn(LogisticRegression()).fit(x, which % 2)
+    with pytest.raises(ValueError, match="call fit first"): Sklearn(LogisticRegression()).outputs(x)
+    with pytest.raises(ValueError, match="the learner .* was made for 3 classes"):
+        started(learner=Sklearn(LogisticRegression(), n_classes=3))
+    with pytest.raises(ValueError, match="a int of shape"):
+        started(learner=Sklearn(LogisticRegression()), x=lambda v: 3)

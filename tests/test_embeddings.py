@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from anchoral import embeddings as E
 from anchoral.embeddings import encode, fit_lsa, load_lsa, load_vectors, model_folder, save_lsa, unit
-from anchoral.files import cache_dir
+from anchoral.files import cache_dir, digest
 
 WORDS = "tin copper gold silver zinc lead nickel alum platinum iron steel oil wheat corn cocoa rain".split()
 TEXTS = [f"{a} {b} {'very '*(i % 7)}rare" for i, a in enumerate(WORDS) for b in WORDS[:8]]
@@ -316,6 +316,76 @@ def test_lsa_needs_no_torch(tmp_path):
             "except ImportError as e: print(e)")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert 'pip install "anchoral[torch]"' in out and 'encoder="lsa"' in out and out.startswith("(3, 3)")
+
+
+CHINESE = ["今天黄金价格上涨到历史最高水平", "黄金价格今天没有变化而白银下跌",
+           "明天北方大部分地区将有大雨天气", "大雨天气明天继续影响北方的部分地区"]
+
+
+def test_lsa_compares_texts_without_spaces_by_pieces():
+    "Texts about gold are near each other and far from texts about rain; by words, all are strangers."
+    with pytest.warns(UserWarning, match="100% of the texts have no spaces .*LSA compares them by pieces"):
+        x = encode(CHINESE, "lsa", fit_on=CHINESE)
+    same, other = x[0] @ x[1], (x[:2] @ x[2:].T).max()
+    assert same > other + .1 and x[2] @ x[3] > other + .1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # who chooses is not told
+        assert np.array_equal(encode(CHINESE, "lsa-characters", fit_on=CHINESE), x)
+    words = encode(CHINESE, "lsa-words", fit_on=CHINESE)
+    assert abs(words[0] @ words[1]) < .01
+
+
+def test_lsa_of_words_is_what_it_was(tmp_path):
+    "The name in the cache, and what is in a file, as before there was a choice; pieces have names of their own."
+    from anchoral.embeddings import ENCODERS
+    lsa = fit_lsa(POOL)
+    for name in (lsa.name, ENCODERS["lsa"](128, POOL).name, ENCODERS["lsa-words"](128, POOL).name):
+        assert name == f"lsa1 256 {digest(*POOL)}"
+    save_lsa(lsa, tmp_path/"words.npz")
+    assert set(np.load(tmp_path/"words.npz").files) == {"name", "words", "idf", "components", "mean", "check"}
+    pieces = fit_lsa(POOL, dims=5, tokens="characters")
+    assert pieces.name == f"lsa1-characters 5 {digest(*POOL)}" and not np.array_equal(pieces(POOL), lsa(POOL))
+    save_lsa(pieces, tmp_path/"pieces.npz")
+    again = load_lsa(tmp_path/"pieces.npz")
+    assert again.tokens == "characters" and np.array_equal(again(POOL), pieces(POOL))
+
+
+def test_lsa_with_a_function_that_cuts(tmp_path):
+    lsa = fit_lsa(CHINESE, tokens=lambda text: [text[i:i+2] for i in range(0, len(text), 2)])
+    assert lsa.name is None and encode(CHINESE, lsa).shape[0] == 4
+    assert not (cache_dir()/"embeddings").exists()  # no name, so nothing is kept
+    with pytest.raises(ValueError, match="tokens are a function cannot be saved"): save_lsa(lsa, tmp_path/"lsa.npz")
+    with pytest.raises(ValueError, match="unknown tokens 'word'; did you mean 'words'"): fit_lsa(POOL, tokens="word")
+
+
+def test_a_head_keeps_the_pieces_of_its_lsa(tmp_path):
+    from anchoral.head import Head
+    head = Head(2, encoder="lsa-characters")
+    x = head.prepare(CHINESE, fit_on=CHINESE)
+    head.fit(x, [1, 1, 0, 0]).save(tmp_path/"head")
+    assert np.array_equal(Head.load(tmp_path/"head").predict(["黄金价格"]), head.predict(["黄金价格"]))
+
+
+def test_a_warning_gives_the_share_of_texts_that_are_cut():
+    "Of those that are encoded now; the encoder says how many."
+    fake = Fake()
+    fake.share_cut, fake.limit = (lambda texts: np.mean([len(t) > 15 for t in texts])), "ask for more"
+    share = np.mean([len(t) > 15 for t in TEXTS])
+    with pytest.warns(UserWarning, match=f"{share:.0%} of 128 texts are longer .*: ask for more"): encode(TEXTS, fake)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(TEXTS, fake)  # all in the cache
+        encode(["tin"], fake)
+
+
+def test_minilm_says_which_share_it_cuts():
+    pytest.importorskip("sentence_transformers")
+    texts = ["gold "*40, "silver price", "copper", "tin "*15]
+    with pytest.warns(UserWarning, match="25% of 4 texts are longer .*max_tokens=32 chooses"):
+        encode(texts, max_tokens=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(texts, max_tokens=64)
 
 
 # Vectors you already have

@@ -1,13 +1,18 @@
-"""The index: what it refuses, HNSW against exact search."""
+"""The index: what it refuses, HNSW against exact search, what exact search recalls, and keywords."""
 import re
+import threading
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from worlds import clustered
 
+from anchoral import index as index_module
 from anchoral.anchors import State
+from anchoral.files import clear_cache
 from anchoral.filters import anchoral
-from anchoral.index import ExactIndex, HNSWIndex, _build_order, make_index
+from anchoral.index import BM25, ExactIndex, HNSWIndex, Keywords, _build_order, make_index
 from anchoral.study.config import make_config, resolve
 from anchoral.study.runs import run
 
@@ -131,3 +136,160 @@ def test_index_calls():
                        (lambda: index.search(np.full((1, 16), np.nan), 1), "NaN or infinity"),
                        (lambda: index.neighbours([20], 1), "ids must lie in 0 to 19, got 20 to 20")]:
         with pytest.raises(ValueError, match=re.escape(says)): call()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 999), st.integers(1, 12), st.booleans(),
+       st.lists(st.sampled_from("nnnra"), min_size=2, max_size=8))
+def test_what_is_remembered_is_what_a_search_finds(seed, k, copies, steps):
+    """Bit for bit, over iterations in which anchors stay (n), others come in (a) and some instances are restored (r);
+    with texts that occur many times, too."""
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(500, 900)), int(rng.integers(4, 40))
+    vectors = clustered(n, d, seed=seed)[0]
+    if copies: vectors = np.ascontiguousarray(vectors[rng.integers(0, n//10, n)])
+    index, memory, exclude = ExactIndex(vectors, block=50), {}, rng.random(n) < .1
+    anchors = rng.choice(n, 8, replace=False)
+    for step in steps:
+        if step == "a": anchors[rng.choice(8, 3, replace=False)] = rng.choice(n, 3)
+        if step == "r": exclude[rng.choice(n, 20)] = False
+        want = index.neighbours(anchors, k, exclude)
+        got = index.recall(anchors, k, exclude, memory)
+        for mine, wanted in zip(got, want): np.testing.assert_array_equal(mine, wanted)
+        exclude[want[0][want[0] >= 0][::3]] = True
+
+
+def test_a_subpool_does_not_depend_on_the_memo():
+    "AnchorAL over ten iterations: with the memo of all, and with none, in the order and with the scores of a search."
+    vectors, which = clustered(3000, 24)
+    index, labels, history, memo = ExactIndex(vectors, block=128), np.full(3000, -1), [], {}
+    no_memory = type("NoMemory", (), dict(vectors=vectors, __len__=lambda self: 3000, neighbours=index.neighbours))()
+    new = np.random.default_rng(0).choice(3000, 30, replace=False)
+    for t in range(10):
+        labels[new] = which[new] % 2
+        history.append(new)
+        subpools = [anchoral(State(i, labels, labels >= 0, history, (1,), memo=m), np.random.default_rng(t))
+                    for i, m in ((index, memo), (index, {}), (no_memory, {}))]
+        for other in subpools[1:]:
+            np.testing.assert_array_equal(subpools[0].ids, other.ids)
+            np.testing.assert_array_equal(subpools[0].scores, other.scores)
+        new = subpools[0].ids[:25]
+    assert len(memo["neighbours"]) > 20
+
+
+def test_anchors_that_stay_are_not_searched_again(monkeypatch):
+    "Only new instances read the pool, and one whose neighbours were used up."
+    index, asked = ExactIndex(clustered(3000, 24)[0], block=128), []
+    search = ExactIndex.search
+    def counted(self, vectors, k, exclude=None):
+        asked.append(len(vectors))
+        return search(self, vectors, k, exclude)
+    monkeypatch.setattr(ExactIndex, "search", counted)
+    memory, exclude = {}, np.zeros(3000, bool)
+    for anchors in ([1, 2, 3], [1, 2, 3], [3, 1, 4], [4]): index.recall(anchors, 10, exclude, memory)
+    assert asked == [3, 1]
+    exclude[memory[4][0][:11]] = True
+    index.recall([3, 4], 10, exclude, memory)
+    assert asked[:3] == [3, 1, 1] and len(memory[4][0]) == 20
+
+
+def test_a_search_of_ones_own_is_the_one_that_is_asked():
+    "A subclass that answers in its own way is not bypassed."
+    class Mine(ExactIndex):
+        def neighbours(self, ids, k, exclude=None): return np.zeros((len(ids), k), int), np.ones((len(ids), k))
+    assert (Mine(clustered(300)[0], block=10).recall([1, 2], 3, np.zeros(300, bool), {})[0] == 0).all()
+
+
+# Words
+
+def pool_of_words(n=300):
+    words = "tin copper gold silver zinc lead nickel alum platinum iron".split()
+    return [f"{words[i % 10]} {words[i // 10 % 10]} number {i}" for i in range(n)]
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    "A pool of three hundred texts counts as large, and there is a cache of its own."
+    pytest.importorskip("bm25s")
+    monkeypatch.setattr(index_module, "_LARGE_POOL", 100)
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path/"cache"))
+    return tmp_path/"cache/index"
+
+
+def kept(home): return [path for path in home.iterdir() if path.name.startswith("words-")]
+
+
+def test_a_keyword_index_is_built_once_and_kept(large, monkeypatch):
+    "The second opening reads it; other texts, or another way to cut them, have one of their own."
+    texts, done = pool_of_words(), []
+    want = BM25(texts, watch=done.append).scores("gold tin")
+    assert done == sorted(done) and done[0] == 0 and done[-1] > .7 and len(kept(large)) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(index_module, "_build_words", lambda *a: pytest.fail("built again"))
+        np.testing.assert_array_equal(BM25(texts).scores("gold tin"), want)
+    BM25(texts[1:]), BM25(texts, tokens="characters"), BM25(texts, tokens=str.split)
+    assert len(kept(large)) == 3  # what a function of yours cuts is not kept
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "lost", "list"])
+def test_a_damaged_keyword_index_is_built_again(large, caplog, damage):
+    texts = pool_of_words()
+    want = BM25(texts).scores("gold tin")
+    folder, = kept(large)
+    path = folder/"data.csc.index.npy"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 4
+    if damage == "flip": path.write_bytes(data)
+    if damage == "cut": path.write_bytes(data[:-8])
+    if damage == "lost": path.unlink()
+    if damage == "list": (folder/"files.json").write_text("{")
+    np.testing.assert_array_equal(BM25(texts).scores("gold tin"), want)
+    assert damage == "lost" or "is damaged" in caplog.text
+    caplog.clear()
+    BM25(texts)
+    assert not caplog.text
+
+
+def test_clearing_the_cache_deletes_the_keyword_index(large):
+    BM25(pool_of_words())
+    clear_cache()
+    assert not large.exists()
+
+
+def test_keywords_are_read_in_the_background(large, monkeypatch, capsys):
+    "Whoever asks early waits, and sees how far it is; an error is theirs, and the next time it works."
+    texts, real, gate = pool_of_words(), index_module._build_words, threading.Event()
+    def slow(*args):
+        gate.wait(20)
+        return real(*args)
+    monkeypatch.setattr(index_module, "_build_words", slow)
+    monkeypatch.delenv("TQDM_DISABLE")
+    words = Keywords(texts)
+    assert words._thread.is_alive()
+    threading.Timer(.5, gate.set).start()
+    assert words.ready().scores("gold").max() > 0
+    assert "reading the words of all texts, once" in capsys.readouterr().err
+    monkeypatch.setattr(index_module, "_build_words", lambda *a: 1/0)
+    words = Keywords(texts[1:])
+    with pytest.raises(ZeroDivisionError): words.ready()
+    monkeypatch.setattr(index_module, "_build_words", real)
+    assert words.ready().scores("gold").max() > 0
+
+
+def test_keywords_that_nobody_needs_any_more_are_not_read_to_the_end(large, monkeypatch):
+    def endless(texts, cut, watch):
+        while True: watch(.1)
+    monkeypatch.setattr(index_module, "_build_words", endless)
+    words = Keywords(pool_of_words())
+    words.stop()
+    assert not words._thread.is_alive() and (not large.exists() or not kept(large))
+
+
+def test_texts_without_spaces_are_found_by_pieces():
+    pytest.importorskip("bm25s")
+    texts = ["今天黄金价格上涨到历史最高水平", "黄金价格今天没有变化而白银下跌", "明天北方大部分地区将有大雨天气"]
+    with pytest.warns(UserWarning, match="BM25 compares them by pieces of two and three characters"):
+        scores = BM25(texts).scores("黄金")
+    assert (scores[:2] > 0).all() and scores[2] == 0
+    assert BM25(texts, tokens=list).scores("金")[:2].min() > 0
+    with pytest.raises(ValueError, match="unknown tokens 'letters'"): BM25(texts, tokens="letters")

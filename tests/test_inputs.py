@@ -17,8 +17,10 @@ from worlds import clustered
 from anchoral import embeddings as E
 from anchoral import files
 from anchoral.data import Task
-from anchoral.embeddings import encode, find_encoder, fit_lsa, load_lsa, load_vectors, save_lsa, unit
+from anchoral.embeddings import encode, find_encoder, fit_lsa, load_lsa, load_vectors, model_folder, save_lsa, unit
+from anchoral.head import Sklearn
 from anchoral.index import BM25Index, ExactIndex, HNSWIndex, make_index
+from anchoral.loop import ActiveLearner
 
 FUZZ = int(os.environ.get("ANCHORAL_FUZZ", 300))  # damaged files in all; thousands before a release
 X = clustered(40, 8)[0]
@@ -354,3 +356,57 @@ def test_a_folder_that_is_written_is_swept(cache, tmp_path):
     assert not left[0].exists()
     HNSWIndex(X).save(tmp_path)
     assert not left[1].exists() and HNSWIndex.load(tmp_path, X).M == 64
+
+
+# Parts of one's own
+
+def tickets(n=40):
+    frame = pd.DataFrame(dict(body=[f"{'gold mine' if i % 3 else 'wheat crop'} number {i}" for i in range(n)]))
+    return Task.from_frame(frame.assign(kind=["a" if i % 3 else "b" for i in range(n)]).assign(
+        kind=lambda d: d.kind.where(d.index < 9)), text="body", label="kind", minority="b")
+
+
+@pytest.mark.parametrize("form", ["array", "tensor", "frame", "list"])
+def test_vectors_of_ones_own_take_the_place_of_the_encoder(form):
+    "Index and head read them; a new text has none, and an error says so; the number of rows must be right."
+    torch = pytest.importorskip("torch") if form == "tensor" else None
+    vectors = dict(array=X, tensor=torch and torch.from_numpy(X), frame=pd.DataFrame(X), list=X.tolist())[form]
+    al = ActiveLearner.from_task(tickets(), encoder=vectors)
+    assert np.allclose(al.state.index.vectors, X) and al.x is al.state.index.vectors and len(al.ask(5)) == 5
+    with pytest.raises(ValueError, match="vectors are yours.*give an encoder instead"): al.learner.predict(["gold"])
+    with pytest.raises(ValueError, match="40 rows, but there are 39 texts"):
+        ActiveLearner.from_task(tickets(39), vectors)
+    from sklearn.naive_bayes import GaussianNB
+    own = ActiveLearner.from_task(tickets(), encoder=vectors, learner=Sklearn(GaussianNB()))
+    assert own.x is own.state.index.vectors and len(own.ask(5)) == 5
+
+
+def test_a_classifier_takes_the_encoder_of_the_index():
+    from sklearn.naive_bayes import GaussianNB
+    al = ActiveLearner.from_task(tickets(), "lsa", learner=Sklearn(GaussianNB()))
+    assert len(al.ask(5)) == 5 and al.x.shape == al.state.index.vectors.shape
+    assert al.learner.predict(["gold mine"]).shape == (1, 2)
+    with pytest.raises(ValueError, match="no encoder yet.*encoder=\"minilm\""): Sklearn(GaussianNB()).prepare(["a"])
+
+
+def test_sparse_rows_are_refused_as_vectors_with_a_way_out():
+    with pytest.raises(ValueError, match="sparse matrix.*TruncatedSVD"): ActiveLearner.from_task(tickets(), sparse())
+
+
+def test_a_model_in_memory_is_an_encoder(tmp_path, monkeypatch):
+    "Its vectors are kept under what is in it: the same model finds them, a changed one does not."
+    library = pytest.importorskip("sentence_transformers")
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    model = library.SentenceTransformer(str(model_folder("minilm")), device="cpu", local_files_only=True)
+    texts, calls, real = ["gold mine", "wheat crop", "gold "*400], [], model.encode
+    monkeypatch.setattr(model, "encode", lambda *a, **k: (calls.append(1), real(*a, **k))[1], raising=False)
+    with pytest.warns(UserWarning, match="33% of 3 texts are longer .*max_seq_length=256 says where"):
+        x = encode(texts, model)
+    assert np.allclose(x, encode(texts, max_tokens=256), atol=1e-5) and len(calls) == 1
+    assert np.array_equal(encode(texts, model), x) and len(calls) == 1
+    model.max_seq_length = 8
+    encode(texts[:2], model)
+    next(model.parameters()).data[0, 0] += 1
+    encode(texts[:2], model)
+    assert len(calls) == 3
+    assert ActiveLearner.from_task(tickets(), encoder=model).learner.encoder is model

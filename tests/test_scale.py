@@ -110,6 +110,26 @@ def test_blocks_do_not_show(n):
         np.testing.assert_array_equal(order, np.broadcast_to(np.arange(40), order.shape))
 
 
+def test_a_session_is_opened_in_time_proportional_to_its_answers():
+    "Four times the answers, in batches of one, take about four times as long; sixteen if each looked at all before."
+    import time
+
+    from anchoral.annotator.log import replay
+    def events(n):
+        for i in range(n):
+            yield dict(do="batch", kind="found", ids=[i])
+            yield dict(do="answer", id=i, label=i % 2, time="2026-01-01T00:00:00.000+00:00", seconds=1., wait=.1,
+                       peeked=False)
+    def seconds(n):
+        log, taken = list(events(n)), []
+        for _ in range(3):
+            start = time.process_time()
+            assert len(replay(log, 2, (1,)).book.answers) == n
+            taken.append(time.process_time() - start)
+        return min(taken)
+    assert seconds(6000) < 8*seconds(1500)
+
+
 class Counting(ExactIndex):
     "Counts what is asked of it."
     asked = 0
@@ -134,6 +154,26 @@ def test_the_choice_of_an_index_is_in_the_log(caplog):
     caplog.set_level("INFO")
     assert make_index(clustered(50)[0]).kind == "exact"
     assert "index: exact search for 50 instances (exact up to 300,000; index= chooses)" in caplog.text
+
+
+def test_readmes_path_builds_no_graph(tmp_path, monkeypatch):
+    "However large the pool; asked for, one is built once and kept."
+    from anchoral import index as index_module
+    from anchoral.data import Task
+    from anchoral.loop import ActiveLearner
+    monkeypatch.setattr(index_module, "_EXACT_UP_TO", 5)
+    monkeypatch.setenv("ANCHORAL_CACHE", str(tmp_path))
+    frame = pd.DataFrame(dict(body=[f"{'gold' if i % 3 else 'tin'} price {i}" for i in range(30)], kind=["a", "b"]*15))
+    task, built = Task.from_frame(frame, text="body", label="kind", minority="a"), []
+    graph = index_module._build_graph
+    def counted(*args):
+        built.append(1)
+        return graph(*args)
+    monkeypatch.setattr(index_module, "_build_graph", counted)
+    al = ActiveLearner.from_task(task, encoder="lsa", known=False)
+    assert al.state.index.kind == "exact" and not built
+    for _ in range(2): assert ActiveLearner.from_task(task, "lsa", index="hnsw", known=False).state.index.kind == "hnsw"
+    assert built == [1]
 
 
 def test_hnsw_keeps_one_copy():
@@ -183,6 +223,16 @@ def test_the_benchmark_runs(tmp_path):
     (tmp_path/"benchmarks.json").write_text(json.dumps(about | dict(cpu="another")))
     measure("kmeans")
     assert set(pd.read_csv(tmp_path/"benchmarks.csv").part) == {"kmeans"}
+
+
+def test_the_benchmark_measures_what_a_person_waits_for(tmp_path):
+    "With this version and the one before it, on the same states; the page compares their queries."
+    page = ROOT/"nbs/benchmarks/measure.ipynb"
+    assert papermill(page, tmp_path/"out.ipynb", dict(out=str(tmp_path), parts=["waiting", "words"])) == ""
+    df = pd.read_csv(tmp_path/"benchmarks.csv", keep_default_na=False)
+    waiting = df[df.part == "waiting"]
+    assert set(waiting.system) == {"anchoral", "anchoral before"} and len(waiting) == 6 and (df.value > 0).all()
+    assert set(df[df.part == "words"].system) == {"anchoral", "anchoral before", "anchoral, from the cache"}
 
 
 def test_the_page_shows_the_committed_results():

@@ -25,7 +25,7 @@ from .log import (
     Answer, Batch, Book, LOOP_KINDS, OpenFolder, pool_facts, require_same_pool, uninterrupted)
 from ..data import Task
 from ..files import lookup, require
-from ..index import as_ids, BM25
+from ..index import as_ids, Keywords
 from ..loop import ActiveLearner
 
 _log = logging.getLogger("anchoral")
@@ -34,8 +34,11 @@ _log = logging.getLogger("anchoral")
 def _fresh(al):
     "An `ActiveLearner` of the same parts, with nothing labelled."
     state = al.state
-    return ActiveLearner(state.index, al.x, al.learner, al.filter, al.strategy, state.n_classes,
-                         state.minority, al.seeds, al.examples)
+    fresh = ActiveLearner(state.index, al.x, al.learner, al.filter, al.strategy, state.n_classes,
+                          state.minority, al.seeds, al.examples)
+    # where instances lie does not depend on the labels, so what a search found stays true
+    fresh.state.memo["neighbours"] = state.memo.setdefault("neighbours", {})
+    return fresh
 
 def choose(
     al:ActiveLearner, # The parts
@@ -407,8 +410,8 @@ class Session(_Engine):
         repair:bool=False,  # Open a damaged folder with what is whole? The damaged file is kept
     ):
         self.loaded = pd.DataFrame(columns=LOADED_COLUMNS) # What `load` did, row by row
-        self._words = None                                 # The keyword index, once it is needed
         super().__init__(al, task, folder, query_size, ahead, repair)
+        self._words = Keywords(task.texts)                 # For `find`
 
     # Answer
 
@@ -520,6 +523,7 @@ class Session(_Engine):
             last = self._thread
         if last is not None and last is not threading.current_thread():
             last.join()
+        self._words.stop()
         with self._lock:
             self._closed = True
         self._disk.close()
@@ -611,8 +615,7 @@ class Session(_Engine):
         excluded = list(self.book.answers)
         texts = self.task.texts
         if words:
-            self._words = self._words or BM25(texts)
-            scores = self._words.scores(words)
+            scores = self._words.ready().scores(words)
         else:
             scores = self.al.state.index.vectors @ _vector(self.al, like, texts, self._model)
             excluded += [like] if isinstance(like, (int, np.integer)) else []

@@ -512,9 +512,8 @@ def _require_key(df, key):
         second = int(np.flatnonzero(again)[0])
         name = names[second]
         both = np.flatnonzero(names == name).tolist()
-        raise ValueError(f"the key {key!r} names {int(again.sum())} rows by a name that another "
-                         f"row has, first {name!r} at rows {both[:5]}; give each row its own, "
-                         "or another column as id=")
+        raise ValueError(f"the key {key!r} must differ in each row, and {name!r} is at rows "
+                         f"{both[:5]}; give each row its own, or another column as id=")
 
 # %% ../nbs/00_data.ipynb #7d486df7
 def _class_names(names, classes):
@@ -611,7 +610,7 @@ def _with_gaps(column):
     return column.astype(kinds.get(column.dtype.kind, column.dtype))
 
 def _join_rows(task, frame):
-    "`Task.to_rows` for a task with a table."
+    "`Task.to_rows`, for a task with a table."
     again = frame.id[frame.id.duplicated()].tolist()
     require(not again, f"the frame has {len(again)} ids twice, first {again[:5]}; "
                        "a row of the table takes one row of it")
@@ -624,7 +623,7 @@ def _join_rows(task, frame):
     return pd.concat([task.table, ours], axis=1)
 
 def _take_rows(task, frame):
-    "`Task.from_rows` for a task with a table."
+    "`Task.from_rows`, for a task with a table."
     plain = {}
     for column in frame.columns:
         name = str(column)

@@ -313,8 +313,8 @@ def test_what_was_read_is_one_line(caplog):
 
 
 @pytest.mark.parametrize("keys, says", [
-    ([1, 2, 1], "names 1 rows by a name that another row has, first '1' at rows [0, 2]"),
-    ([1, None, 2], "is empty in 1 rows, first [1]"), (["a", 1, "1"], "first '1' at rows [1, 2]")])
+    ([1, 2, 1], "the key 'nr' must differ in each row, and '1' is at rows [0, 2]"),
+    ([1, None, 2], "is empty in 1 rows, first [1]"), (["a", 1, "1"], "'1' is at rows [1, 2]")])
 def test_a_key_names_one_row(keys, says):
     frame = FRAME.assign(nr=pd.Series(keys, dtype=object))
     metals = dict(label="topic", minority="metals")

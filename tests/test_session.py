@@ -24,7 +24,7 @@ from anchoral.annotator.audit import stops
 from anchoral.annotator.log import Answer, Book, Log, OpenFolder, pool_facts, read_log, replay
 from anchoral.annotator.session import Session, keys_of
 from anchoral.annotator.widget import hear
-from anchoral.data import Task
+from anchoral.data import Task, read_table
 from anchoral.files import append_line
 from anchoral.filters import make_filter
 from anchoral.head import Head
@@ -201,6 +201,106 @@ def test_an_export_of_another_pool_is_refused(tmp_path, session):
     with pytest.raises(ValueError, match="row 0.*not in the pool"): session.load(tmp_path/"other.csv")
     with pytest.raises(ValueError, match="row 0.*the table says"): session.load(tmp_path/"other.csv", rows="id")
     other.close()
+
+
+# Keys
+
+def ticket_table(shift=0):
+    "A table as people keep them: own numbers, own names of columns that are ours too, copies, rows without a text."
+    bodies = [*TEXTS[:20], TEXTS[3], "", TEXTS[5], " ", "=1+1"]
+    nr = [f"T{i + shift}" for i in range(len(bodies))]
+    return pd.DataFrame(dict(id=nr, body=bodies, label=["mine", *["none"]*24], score=7)).replace("", None)
+
+
+def ticket_session(folder, frame, **kw):
+    task = Task.from_frame(frame, text="body", id="id", classes=["other", "rare"], minority="rare", **kw)
+    return Session(learner(n=len(task.texts)), task, folder, query_size=3, ahead=0)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_comes_back_row_by_row_and_can_be_loaded(tmp_path, kind):
+    frame = ticket_table()
+    s = ticket_session(tmp_path/"s", frame)
+    s.look_at([20, 4])
+    s.answer("rare", id=20), s.skip(id=4)
+    label(s, 11)
+    s.export(tmp_path/f"out.{kind}")
+    out = read_table(tmp_path/f"out.{kind}")
+    if kind == "csv":
+        assert out.escaped.tolist() == ["False"]*24 + ["True"] and out.body[24] == "'=1+1"
+        out = out.drop(columns="escaped").assign(body=frame.body)
+    theirs = out[frame.columns].astype({"score": int})
+    pd.testing.assert_frame_equal(theirs, frame, check_dtype=False)
+    for row, i in enumerate(s.task.row_ids.tolist()):
+        given = out.anchoral_label[row]
+        assert (given == s.task.classes[s.labels[i]]) if i in s.labels else pd.isna(given)
+    other = ticket_session(tmp_path/"other", frame)
+    assert other.load(tmp_path/f"out.{kind}") == 13
+    assert (other.labels, other.skipped) == (s.labels, s.skipped)
+    x, y = (a.frame().drop(columns="batch").set_index("id").sort_index() for a in (s, other))
+    pd.testing.assert_frame_equal(x, y, check_dtype=False)
+    assert set(other.loaded.matched) == {"key", ""} and len(other.loaded) == 25
+    plain = ticket_session(tmp_path/"plain", frame) # frame() has our ids, and no keys
+    assert plain.load(s.frame()) == 13 and plain.labels == s.labels and set(plain.loaded.matched) == {"text"}
+    for a in (s, other, plain): a.close()
+
+
+def test_scores_have_a_row_for_each_row_of_the_table(tmp_path):
+    frame = ticket_table()
+    s = ticket_session(tmp_path/"s", frame, drop_empty=True)
+    label(s, 15)
+    scores = s.predict(tmp_path/"scores.csv")
+    assert scores.id.tolist() == frame.id.tolist() and scores.score.tolist() == [7]*25
+    assert scores.anchoral_score.isna().tolist() == frame.body.fillna("").str.strip().eq("").tolist()
+    assert scores.anchoral_score[3] == scores.anchoral_score[20] and scores.p_rare[5] == scores.p_rare[22]
+    shuffled = scores.sample(frac=1, random_state=0)
+    assert s.audit(shuffled, 4).id.isin(range(21)).all()
+    with pytest.raises(ValueError, match="one row per text"): s.audit(scores[:5], 4)
+    assert len(pd.read_csv(tmp_path/"scores.csv").merge(frame, on="id")) == 25
+    s.close()
+
+
+def test_answers_are_matched_by_key_before_text_and_what_was_done_is_told(tmp_path):
+    s = ticket_session(tmp_path/"s", ticket_table())
+    rows = table(id=["T9", "T20", "T21", "T1", None, "T2"], topic=["rare", "other", "rare", None, "rare", "other"],
+                 body=[TEXTS[9] + " ", TEXTS[3], None, TEXTS[1], TEXTS[7], TEXTS[2]])[::-1]
+    assert s.load(rows, label="topic") == 4 and s.labels == {9: 1, 3: 0, 7: 1, 2: 0}
+    assert s.loaded[["id", "done", "matched"]].fillna(-1).values.tolist() == [
+        [2, "new", "key"], [7, "new", "text"], [-1, "no label", ""], [-1, "left out", "key"], [3, "new", "key"],
+        [9, "new", "key"]]
+    assert s.load(table(id=["T22"], label=["rare"])) == 1 and s.labels[5] == 1
+    before = s.labels
+    for columns, match in [(dict(id=["T9"], body=[TEXTS[8]]), "the id 'T9' is the text 'text number 9' in the pool, "
+                            "and the table says 'text number 8'"),
+                           (dict(id=["T99"]), "no row of the task's table has the id 'T99'"),
+                           (dict(id=["T3", "T20"], label=["rare", "other"]), "two labels at rows 0 and 1"),
+                           (dict(nr=[3]), "no column 'body' of texts")]:
+        with pytest.raises(ValueError, match=match): s.load(table(**dict(label="rare") | columns))
+    assert s.labels == before
+    s.close()
+    numbers = ticket_table().assign(id=np.arange(25.)) # a key of numbers is the same key in a CSV
+    s = ticket_session(tmp_path/"numbers", numbers)
+    (tmp_path/"a.csv").write_text("id;label\n7;rare\n")
+    assert s.load(tmp_path/"a.csv") == 1 and s.labels == {7: 1}
+    s.close()
+
+
+@settings(QUICK, max_examples=15)
+@given(st.permutations(range(25)), st.sets(st.integers(0, 24), max_size=9))
+def test_the_order_of_rows_changes_no_answer(order, answered):
+    "Answers that are given by key in one order of the table are the same texts' answers in any other."
+    with tempfile.TemporaryDirectory() as home:
+        frame = ticket_table()
+        rare = [f"T{n}" for n in answered - {3, 5, 20, 22}] # copies would have two labels
+        said = table(id=frame.id, label=[("rare" if key in rare else None) for key in frame.id])
+        got = []
+        for name, rows in (("a", frame), ("b", frame.iloc[order])):
+            s = ticket_session(Path(home)/name, rows)
+            s.load(said)
+            out = s.task.to_rows(s.frame())
+            got.append(out.set_index("id").anchoral_label.dropna().to_dict())
+            s.close()
+        assert got[0] == got[1] == {f"T{n}": "rare" for n in answered - {3, 5, 20, 21, 22, 23}}
 
 
 ODD = "=+-@'\"\t\r\n,; \0\x1a\ufeff\u2028\u0085a1é字🙂\u0301\u202e\ud800＝"

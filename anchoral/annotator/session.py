@@ -640,13 +640,13 @@ class Session(_Engine):
         path:Path|str,  # A name that ends in .csv or .parquet
         safe:bool=True, # In a CSV, keep spreadsheets from running cells?
     ) -> Path:
-        "Write `frame()` to CSV or Parquet."
-        return save_frame(self.frame(), path, safe)
+        "Write the answers to CSV or Parquet: `frame()`, or each row of your table with its answer."
+        return save_frame(self.task.to_rows(self.frame()), path, safe)
 
     def load(self,
-        data:pd.DataFrame|Path|str, # A frame, or a CSV or Parquet file
+        data:pd.DataFrame|Path|str, # A frame, or a file that `Task.from_frame` could read
         overwrite:bool=False, # Where an answer differs from the session's, take the file's?
-        text:str="text",      # Column of the texts, by which rows are matched
+        text:str="text",      # Column of the texts, by which rows without a key are matched
         label:str="label",    # Column of the labels
         rows:str|None=None,   # Column that holds row numbers of this pool: then it decides
     ) -> int:
@@ -669,14 +669,16 @@ class Session(_Engine):
         batch:int=4096,          # Texts scored at once
         safe:bool=True,          # In the file, keep spreadsheets from running cells?
     ) -> pd.DataFrame:
-        """Train on all labels and score every text: columns `id`, `label` (the answer, if it has
-        one), `predicted`, `score` (of the minority), and a probability per class."""
+        """Train on all labels and score every text, or each row of your table: columns `id`,
+        `label` (the answer, if it has one), `predicted`, `score` (of the minority), and a
+        probability per class."""
         batch = whole_number(batch, "batch")
         labels = self.labels
         classes = self.task.classes
         with self._model:
             al = _trained(self.al, self.book, classes)
             scores = score_pool(al, labels, classes, self.book.minority, batch)
+        scores = self.task.to_rows(scores)
         if path is not None:
             save_frame(scores, path, safe)
         return scores
@@ -689,7 +691,7 @@ class Session(_Engine):
         "Draw an audit from the texts without an answer and put it in front of the queue."
         n = whole_number(n, "n")
         seed = whole_number(seed, "seed", 0)
-        values = scores_by_id(scores, len(self.task.texts))
+        values = scores_by_id(self.task.from_rows(scores), len(self.task.texts))
         with self._changing():
             sample = sample_unanswered(values, self.book.answers, n, seed)
             self._write(do="batch", kind="audit", ids=sample.id.tolist(),

@@ -22,7 +22,7 @@ from anchoral.annotator.audit import (
 from .exchange import (
     answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame)
 from .log import (
-    Answer, Batch, Book, LOOP_KINDS, OpenFolder, pool_facts, require_same_pool, uninterrupted)
+    Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
 from ..data import Task
 from ..files import lookup, require
 from ..index import as_ids, BM25
@@ -164,10 +164,10 @@ class _Engine:
         require(ahead in (0, 1), "ahead must be 0 (wait for the model) or 1 (a batch from the "
                 f"model before), got {ahead!r}")
         facts = pool_facts(task)
-        require_same_pool(self.folder, facts, repair)
+        numbering_of(self.folder, facts, repair, task)
         if self.folder in _OPEN_SESSIONS:
             _OPEN_SESSIONS[self.folder].close()
-        self._disk = OpenFolder(self.folder, facts, _known_labels(task), repair)
+        self._disk = OpenFolder(self.folder, facts, _known_labels(task), repair, task)
         _OPEN_SESSIONS[self.folder] = self
         self._ask_ahead()
 
@@ -308,8 +308,8 @@ def _opinion(batch:Batch, i:int, task:Task) -> dict:
     at = batch.ids.index(i)
     opinion = dict(id=i, probs=dict(zip(task.classes, batch.probs[at])),
                    why=f"Chosen by the model of iteration {batch.iteration}.")
-    if batch.anchors:
-        anchor = batch.anchors[at]
+    anchor = batch.anchors[at] if batch.anchors else None
+    if anchor is not None: # it may have left the pool
         opinion |= dict(anchor=anchor, anchor_text=task.texts[anchor], similarity=batch.sims[at])
     return opinion
 

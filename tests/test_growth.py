@@ -123,12 +123,11 @@ def test_what_changed_is_said_once(tmp_path, caplog):
         return caplog.messages
     assert line(texts=TEXTS) == []
     assert line(texts=texts, classes=("bug", *TWO)) == [
-        "s: the pool has changed: 4 texts are new; 2 are not in the pool; the order is another; classes were added: "
-        "bug. 2 answers are to texts that are not in the pool; they stay in log.jsonl and count again when their texts "
-        "are back"]
+        "s: the pool has changed: new texts: 4; texts that are gone: 2; the order is another; new classes: bug; answers "
+        "to texts that are gone: 2, which stay in log.jsonl and count again when their texts are back"]
     assert line(texts=texts, classes=("bug", *TWO)) == []
     [only] = line(texts=[*texts, first, MORE[5]], classes=("bug", *TWO))
-    assert "1 texts are new; 1 are not in the pool" in only and "1 answers are to" in only
+    assert "new texts: 1; texts that are gone: 1" in only and "answers to texts that are gone: 1," in only
 
 
 @pytest.mark.parametrize("change, says", [
@@ -180,7 +179,7 @@ def test_rows_that_are_only_appended_leave_the_folder_as_older_versions_know_it(
     fresh.close()
     assert owner["texts"] == 67 and re.fullmatch("[0-9a-f]{16}", owner["pool"])
     ids = [e["id"] for e in read_log(tmp_path/"s/log.jsonl") if e["do"] == "answer"]
-    assert [longer[i] for i in ids] == list(said(s)) and (tmp_path/"s/texts.jsonl").read_text().count("\n") == 2
+    assert [longer[i] for i in ids] == list(said(s)) and (tmp_path/"s/texts.jsonl").read_text().count("\n") == 1
     s = reopen(tmp_path/"s", longer[::-1])
     s.close()
     owner = json.loads((tmp_path/"s/session.json").read_text())

@@ -227,8 +227,8 @@ def _what_changed(numbering, owner, facts):
     n_gone = len(numbering.ids) - len(kept)
     added = [name for name in facts["classes"] if name not in owner["classes"]]
     moved = (np.diff(kept) < 0).any()
-    parts = [f"{numbering.n_new:,} texts are new"] if numbering.n_new else []
-    parts += [f"{n_gone:,} are not in the pool"] if n_gone else []
+    parts = [f"new texts: {numbering.n_new:,}"] if numbering.n_new else []
+    parts += [f"texts that are gone: {n_gone:,}"] if n_gone else []
     parts += ["the order is another"] if moved else []
-    parts += [f"classes were added: {', '.join(added)}"] if added else []
+    parts += [f"new classes: {', '.join(added)}"] if added else []
     return "the pool has changed: " + "; ".join(parts) if parts else ""

@@ -634,9 +634,11 @@ class OpenFolder:
         owner = numbers.owner
         everything = replay(events, len(owner["classes"]), owner["minority"]).book.answers
         gone = numbers.gone(everything)
-        lost = (f". {len(gone):,} answers are to texts that are not in the pool; they stay in "
-                f"{self.log.path.name} and count again when their texts are back" if gone else "")
-        self.log.notes.append(f"{self.folder.name}: {numbers.change}{lost}")
+        note = f"{self.folder.name}: {numbers.change}"
+        if gone:
+            note += (f"; answers to texts that are gone: {len(gone):,}, which stay in "
+                     f"{self.log.path.name} and count again when their texts are back")
+        self.log.notes.append(note)
 
     def _open(self, repair):
         "Read the log and write `session.json`; how many events the log had."
@@ -665,7 +667,8 @@ class OpenFolder:
         "Write down which texts the numbers of the log are."
         digests = self.numbering.digests
         if digests is None and self.task is not None:
-            if (self.folder/"texts.jsonl").exists():
+            have = _digests(self.folder)
+            if have is not None and len(have) >= len(self.task.texts):
                 return
             digests = text_digests(self.task.texts)
         if digests is not None:

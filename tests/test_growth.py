@@ -123,8 +123,8 @@ def test_what_changed_is_said_once(tmp_path, caplog):
         return caplog.messages
     assert line(texts=TEXTS) == []
     assert line(texts=texts, classes=("bug", *TWO)) == [
-        "s: the pool has changed: new texts: 4; texts that are gone: 2; the order is another; new classes: bug; answers "
-        "to texts that are gone: 2, which stay in log.jsonl and count again when their texts are back"]
+        "s: the pool has changed: new texts: 4; texts that are gone: 2; the order is another; new classes: bug; "
+        "answers to texts that are gone: 2, which stay in log.jsonl and count again when their texts are back"]
     assert line(texts=texts, classes=("bug", *TWO)) == []
     [only] = line(texts=[*texts, first, MORE[5]], classes=("bug", *TWO))
     assert "new texts: 1; texts that are gone: 1" in only and "answers to texts that are gone: 1," in only

@@ -9,7 +9,7 @@ __all__ = ['Task', 'read_table', 'label_names', 'from_frame', 'initial_set']
 import csv, gzip, io, json, logging, re, warnings, zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,12 +35,13 @@ class Task:
     groups:np.ndarray|None = None    # (n,) sub-cluster of each minority instance, None elsewhere
     test_part:np.ndarray|None = None # (m,) which corpus a test text is from
     rows:np.ndarray|None = None      # (n,) int64 row of the table that each instance was
-    table:pd.DataFrame|None = field(default=None, repr=False) # The table that the task was read from
+    table:pd.DataFrame|None = field(default=None, repr=False) # The table it was read from
     row_ids:np.ndarray|None = None   # (rows of the table,) int64 instance of each, −1 if left out
     key:str|None = None              # Column of the table with a name of your own for each row
     text_column:str = "text"         # Column of the table with the texts
 
     from_frame:ClassVar[Callable[..., "Task"]] # A task from a table; `from_frame` below
+    per_label:ClassVar[Callable[..., dict[str, "Task"]]] # One for each label; `_per_label` below
 
     def __post_init__(self):
         for attribute, part in (("labels", "pool"), ("test_labels", "test set")):
@@ -636,6 +637,43 @@ def _take_rows(task, frame):
     ours = frame[list(plain)].rename(columns=plain)
     ours = ours[ours.id.notna()].drop_duplicates("id").reset_index(drop=True)
     return ours.astype({"id": np.int64})
+
+# %% ../nbs/00_data.ipynb #bcf03722
+_YES_NO = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
+
+def _yes_or_no(column, name):
+    "(n,) int64: 1 for yes, 0 for no, −1 where the cell is empty. `ValueError` for another value."
+    answers = []
+    for row, cell in enumerate(label_names(column)):
+        answer = -1 if _is_empty(cell) else _YES_NO.get(cell.lower())
+        require(answer is not None,
+                f"the column {name!r} must hold yes or no, 1 or 0, true or false, or nothing; "
+                f"row {row} holds {cell!r}")
+        answers.append(answer)
+    return np.array(answers, np.int64)
+
+def _per_label(
+    data:Any,             # The same as for `from_frame`
+    labels:Sequence[str], # The columns of the labels, one for each
+    text:str="text",      # Column that holds the texts
+    **kwargs:Any,         # What else `from_frame` takes for a table: `id`, `drop_empty`, …
+) -> dict[str, Task]:
+    "Label to a task whose classes are not having it and having it, all over one pool."
+    require(not isinstance(labels, str) and len(labels),
+            f"labels must be a list of columns, got {labels!r}")
+    pool = from_frame(data, text, classes=["no", "yes"], minority="yes", **kwargs)
+    assert pool.table is not None and pool.row_ids is not None and pool.rows is not None
+    kept = np.flatnonzero(pool.row_ids >= 0)
+    copies = np.searchsorted(kept, pool.rows) # the first copy of each text
+    first = copies[pool.row_ids[kept]]
+    tasks = {}
+    for label in labels:
+        answers = _yes_or_no(_column(pool.table, label), label)[kept]
+        known = _merged_labels(answers, first, kept)[copies]
+        tasks[label] = replace(pool, name=label, labels=known, classes=(f"not {label}", label))
+    return tasks
+
+Task.per_label = staticmethod(_per_label)
 
 # %% ../nbs/00_data.ipynb #6add548a
 def _minority_rows(task, label, group):

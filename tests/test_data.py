@@ -370,6 +370,26 @@ def test_every_row_comes_back_once_with_its_own_columns(texts, data):
     pd.testing.assert_series_equal(one, other.sort_index())
 
 
+# Several labels on one text
+
+def test_each_label_is_a_task_over_one_pool():
+    frame = pd.DataFrame(dict(body=["tin", "oil", "tin", "", "gold"], nr=[5, 6, 7, 8, 9], m=[1, 0, None, None, True],
+                              e=["no", "YES", "", None, None], label=list("abcde")), dtype=object)
+    tasks = Task.per_label(frame, ["m", "e"], text="body", id="nr", drop_empty=True)
+    assert list(tasks) == ["m", "e"] and tasks["m"].texts is tasks["e"].texts and tasks["e"].key == "nr"
+    assert tasks["m"].labels.tolist() == [1, 0, 1] and tasks["e"].labels.tolist() == [0, 1, -1]
+    assert tasks["e"].classes == ("not e", "e") and tasks["e"].minority == (1,)
+    one = tasks["e"].to_rows(pd.DataFrame(dict(id=[0, 2], label=["e", "not e"])))
+    assert one.anchoral_label.fillna("").tolist() == ["e", "", "e", "", "not e"] and one.nr.tolist() == [5, 6, 7, 8, 9]
+    for change, says in [(dict(m=[1, 0, 0, None, 1]), "the same text has two labels at rows 0 and 2"),
+                         (dict(m=[1, "x", 1, 0, 1]), "column 'm' must hold yes or no.*row 1 holds 'x'"),
+                         (dict(m=[1, -1, 1, 0, 1]), "row 1 holds '-1'")]:
+        with pytest.raises(ValueError, match=says):
+            Task.per_label(frame.assign(**change), ["m"], text="body", drop_empty=True)
+    with pytest.raises(ValueError, match="unknown column 'x'"): Task.per_label(frame[:3], ["x"], text="body")
+    with pytest.raises(ValueError, match="labels must be a list of columns, got 'm'"): Task.per_label(frame, "m")
+
+
 # The initial set
 
 def test_initial_set():

@@ -303,6 +303,68 @@ def test_the_order_of_rows_changes_no_answer(order, answered):
         assert got[0] == got[1] == {f"T{n}": "rare" for n in answered - {3, 5, 20, 21, 22, 23}}
 
 
+def test_from_a_messy_file_to_a_table_that_joins_on_its_key(tmp_path, caplog):
+    "Semicolons, latin-1, own keys and names, copies, rows without a text, a few labels; shuffled on the way back."
+    bodies = [f"{t}, café" for t in TEXTS] + [f"{TEXTS[7]}, café", "", " ", f"{TEXTS[8]}, café"]
+    kind = ["rare" if n in np.flatnonzero(TRUTH)[:3] else "other" if n in (0, 1, 2) else "" for n in range(64)]
+    rows = [f"K{n};{kind[n]};{body};{n % 7}" for n, body in enumerate(bodies)]
+    (tmp_path/"mine.csv").write_bytes("\r\n".join(["id;label;text;score", *rows]).encode("latin-1"))
+    task = Task.from_frame(tmp_path/"mine.csv", label="label", id="id", minority="rare")
+    assert caplog.messages[-3:] == [
+        "mine.csv, line 2 is not UTF-8 (byte 0xe9); read as cp1252 (Windows, latin-1), where that line is "
+        "'K0;other;text number 0, café;0'. If it looks wrong, say which encoding it is: encoding=",
+        "mine.csv: its columns are separated by ';', and are read so",
+        "64 rows, 60 distinct texts, 2 empty rows left out"]
+    s = Session(learner(), task, tmp_path/"s", query_size=3)
+    assert len(s.labels) == 6
+    label(s, 24)
+    s.predict(tmp_path/"scores.csv"), s.export(tmp_path/"labels.csv")
+    given = {task.texts[i]: task.classes[c] for i, c in s.labels.items()}
+    s.close()
+    before = pd.DataFrame(dict(id=[f"K{n}" for n in range(64)], body=bodies)).sample(frac=1, random_state=3)
+    both = before.merge(pd.read_csv(tmp_path/"scores.csv"), on="id", validate="one_to_one")
+    assert len(both) == 64 and (both.text.fillna("").str.strip() == both.body.str.strip()).all()
+    assert both.anchoral_score.isna().tolist() == (both.body.str.strip() == "").tolist()
+    assert both.anchoral_label.fillna("").tolist() == [given.get(body, "") for body in both.body]
+    labels = pd.read_csv(tmp_path/"labels.csv").set_index("id")
+    assert labels.anchoral_label.fillna("").tolist() == [given.get(body, "") for body in bodies]
+    scored = both.drop_duplicates("body").dropna(subset="anchoral_score").sort_values("anchoral_id")
+    rare = scored.anchoral_score.to_numpy()[TRUTH == 1].mean()
+    assert rare > scored.anchoral_score.to_numpy()[TRUTH == 0].mean() + .2
+
+
+def test_one_session_for_each_label_over_one_pool_and_index(tmp_path):
+    frame = table(text=TEXTS, outage=[1, *[None]*59], billing=[None, 0, *[None]*58])
+    index = ExactIndex(VECTORS[:N])
+    sessions = {}
+    for name, task in Task.per_label(frame, ["outage", "billing"]).items():
+        al = ActiveLearner(index, VECTORS[:N], Head(2, (1,)), make_filter("anchoral", n_anchors=2, n_neighbours=5),
+                           make_strategy("entropy"), 2, (1,))
+        sessions[name] = Session(al, task, tmp_path/name, query_size=3)
+    outage, billing = sessions.values()
+    assert (outage.labels, billing.labels) == ({0: 1}, {1: 0})
+    for _ in range(12):
+        for s, truth in ((outage, TRUTH), (billing, 1 - TRUTH)): s.answer(int(truth[s.wait()]))
+    both = outage.predict().merge(billing.predict(), on=["text", "outage", "billing"], suffixes=["_o", "_b"])
+    assert len(both) == N and both.id_o.equals(both.id_b)
+    assert np.corrcoef(both.score_o, both.score_b)[0, 1] < 0
+    for s in sessions.values(): s.close()
+
+
+def test_several_rare_classes_at_once(tmp_path):
+    task = Task.from_frame(TEXTS, classes=["other", "rare", "odd"], minority=["rare", "odd"])
+    al = ActiveLearner(ExactIndex(VECTORS[:N]), VECTORS[:N], Head(3, (1, 2)),
+                       make_filter("anchoral", n_anchors=2, n_neighbours=5), make_strategy("entropy"), 3, (1, 2))
+    s = Session(al, task, tmp_path/"s", query_size=3)
+    truth = np.arange(N) % 2 * TRUTH + TRUTH
+    s.look_at([int(np.flatnonzero(truth == c)[0]) for c in (1, 2)])
+    for _ in range(30): s.answer(int(truth[s.wait()]))
+    scores = s.predict()
+    assert np.allclose(scores.score, scores.p_rare + scores.p_odd) and set(s.labels.values()) == {0, 1, 2}
+    assert s.task.table.text.tolist() == TEXTS
+    s.close()
+
+
 ODD = "=+-@'\"\t\r\n,; \0\x1a\ufeff\u2028\u0085a1é字🙂\u0301\u202e\ud800＝"
 NASTY = st.text(st.sampled_from(ODD) | st.characters(), min_size=1, max_size=8)
 

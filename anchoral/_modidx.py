@@ -479,6 +479,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'anchoral.data._encoding_of': ('data.html#_encoding_of', 'anchoral/data.py'),
                                'anchoral.data._first_copies': ('data.html#_first_copies', 'anchoral/data.py'),
                                'anchoral.data._from_dataset': ('data.html#_from_dataset', 'anchoral/data.py'),
+                               'anchoral.data._has_several': ('data.html#_has_several', 'anchoral/data.py'),
                                'anchoral.data._has_surrogate': ('data.html#_has_surrogate', 'anchoral/data.py'),
                                'anchoral.data._how_to_make_a_table': ('data.html#_how_to_make_a_table', 'anchoral/data.py'),
                                'anchoral.data._is_blank': ('data.html#_is_blank', 'anchoral/data.py'),

@@ -394,19 +394,27 @@ def _column(df, name):
     return df[name]
 
 # %% ../nbs/00_data.ipynb #ac40b09d
+_ONE_VALUE = (str, int, float, type(None)) # Most labels; the test for several values is slow
+
 def _label_name(value):
+    if type(value) is str:
+        return value
     if pd.isna(value):
         return value
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
+def _has_several(value):
+    return np.ndim(value) > 0 or isinstance(value, (Mapping, Set))
+
 def label_names(
     values:Iterable, # A column of labels, of any type
 ) -> pd.Series:
     "Labels as text, missing where missing; 1.0, which is what a gap makes of 1, is \"1\"."
     column = pd.Series(values).astype(object).reset_index(drop=True)
-    several = [i for i, v in enumerate(column) if np.ndim(v) or isinstance(v, (Mapping, Set))]
+    several = [i for i, value in enumerate(column)
+               if type(value) not in _ONE_VALUE and _has_several(value)]
     if several:
         raise ValueError(f"labels: {len(several)} cells hold several values, first at rows "
                          f"{several[:5]} ({column[several[0]]!r}); a text has one class")

@@ -6,10 +6,11 @@
 __all__ = ['Task', 'read_table', 'label_names', 'from_frame', 'initial_set']
 
 # %% ../nbs/00_data.ipynb #4a4fe44d
-import csv, io, re, warnings
+import csv, gzip, io, json, logging, re, warnings, zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from .files import lookup, require
+
+_log = logging.getLogger("anchoral")
 
 # %% ../nbs/00_data.ipynb #53ee2313
 @dataclass(frozen=True, eq=False)
@@ -32,8 +35,13 @@ class Task:
     groups:np.ndarray|None = None    # (n,) sub-cluster of each minority instance, None elsewhere
     test_part:np.ndarray|None = None # (m,) which corpus a test text is from
     rows:np.ndarray|None = None      # (n,) int64 row of the table that each instance was
+    table:pd.DataFrame|None = field(default=None, repr=False) # The table it was read from
+    row_ids:np.ndarray|None = None   # (rows of the table,) int64 instance of each, −1 if left out
+    key:str|None = None              # Column of the table with a name of your own for each row
+    text_column:str = "text"         # Column of the table with the texts
 
     from_frame:ClassVar[Callable[..., "Task"]] # A task from a table; `from_frame` below
+    per_label:ClassVar[Callable[..., dict[str, "Task"]]] # One for each label; `_per_label` below
 
     def __post_init__(self):
         for attribute, part in (("labels", "pool"), ("test_labels", "test set")):
@@ -54,6 +62,19 @@ class Task:
     def is_minority(self) -> np.ndarray:
         "(n,) bool, true for instances known to be of a minority class."
         return np.isin(self.labels, self.minority)
+
+    def to_rows(self,
+        frame:pd.DataFrame, # A row for each of some instances, which the column `id` names
+    ) -> pd.DataFrame:
+        """A row for each row of your table, in its order: your columns, then those of `frame`.
+        A task without a table gives `frame` as it is. `ValueError` where an id is there twice."""
+        return frame if self.table is None else _join_rows(self, frame)
+
+    def from_rows(self,
+        frame:pd.DataFrame, # What `to_rows` gave, or any other frame
+    ) -> pd.DataFrame:
+        "What `to_rows` was given, a row per instance; any other frame as it is."
+        return frame if self.table is None else _take_rows(self, frame)
 
 # %% ../nbs/00_data.ipynb #b9773696
 def _label_row(labels, where):
@@ -126,31 +147,81 @@ def require_texts(
                         f"character, first at rows {broken[:5]}; replace it: "
                         "text.encode('utf-8', 'replace').decode()")
 
-# %% ../nbs/00_data.ipynb #6066a95d
-def _decoded(path):
-    "The text of a UTF-8 file. `ValueError` that names the file and what it seems to be."
+# %% ../nbs/00_data.ipynb #551b52df
+def _unpacked(path):
+    "The bytes of a file, unpacked where its name ends in .gz."
     data = path.read_bytes()
-    is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:2]
-    require(not is_utf16, f"{path} is UTF-16; save it as UTF-8, or give "
-                          f"pd.read_csv({path.name!r}, encoding='utf-16')")
+    if path.suffix.lower() != ".gz":
+        return data
     try:
-        text = data.decode("utf-8-sig")
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as e:
+        raise ValueError(f"cannot read {path}: not a whole gzip file ({e}); "
+                         "write or fetch it again") from None
+
+# %% ../nbs/00_data.ipynb #6066a95d
+_MOST_ACCENTS = .3 # A larger share of bytes outside of ASCII is no Western text
+
+def _encoding_of(data, path):
+    "The encoding of a file, by a look at its bytes; a line in the log where it is not UTF-8."
+    utf16 = _utf16(data[:2])
+    if utf16:
+        _log.warning("%s is UTF-16, and is read so", path.name)
+        return utf16
+    try:
+        data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        return _western(data, e.start, path)
+    return "utf-8-sig"
+
+def _utf16(beginning):
+    "Which UTF-16 the first two bytes of a file show, or nothing."
+    if beginning in (b"\xff\xfe", b"\xfe\xff"): # the mark
+        return "utf-16"
+    if beginning[1:] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if beginning[:1] == b"\0" else ""
+
+def _western(data, at, path):
+    "The name of the Western encoding, where a file may be in it."
+    line = data.count(b"\n", 0, at) + 1
+    found = f"{path.name}, line {line} is not UTF-8 (byte 0x{data[at]:02x})"
+    share = float((np.frombuffer(data, np.uint8) > 127).mean())
+    require(share <= _MOST_ACCENTS,
+            f"{found}, and {share:.0%} of its bytes are no ASCII, so it is no Western "
+            "encoding either; say which it is, such as encoding='cp1251' or 'gb18030'")
+    try:
+        shown = data.decode("cp1252").split("\n")[line - 1].strip()
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{found}, and byte 0x{data[e.start]:02x} is no letter of cp1252 either; "
+                         "say which encoding it is: encoding=") from None
+    _log.warning("%s; read as cp1252 (Windows, latin-1), where that line is %r. If it looks wrong, "
+                 "say which encoding it is: encoding=", found, shown[:60])
+    return "cp1252"
+
+def _decoded(path, encoding):
+    "The text of a file. `ValueError` that names the file, and the line where there is one."
+    data = _unpacked(path)
+    try:
+        text = data.decode(encoding or _encoding_of(data, path))
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
-        raise ValueError(f"{path}, line {line} is not UTF-8 (byte 0x{data[e.start]:02x}); save it "
-                         f"as UTF-8, or give pd.read_csv({path.name!r}, encoding='cp1252') if it "
-                         "comes from Windows") from None
+        raise ValueError(f"{path}, line {line} is not {encoding or e.encoding} "
+                         f"(byte 0x{data[e.start]:02x}); give another encoding=") from None
+    except LookupError:
+        raise ValueError(f"there is no encoding {encoding!r}; give one such as 'utf-8', "
+                         "'cp1252' or 'utf-16'") from None
+    text = text.removeprefix("\ufeff")
     require(text.strip(), f"{path} is empty; a table needs a line of column names and a row")
     return text
 
 # %% ../nbs/00_data.ipynb #2cc27f27
-def _csv_rows(path):
+def _csv_rows(text, separator, path):
     "(cells, line) of each row of a CSV file, blank lines left out."
-    text = _decoded(path)
     rows = []
     limit = csv.field_size_limit(max(len(text), 1)) # a long text is no damage
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         for cells in reader:
             if cells:
                 rows.append((cells, reader.line_num))
@@ -162,14 +233,34 @@ def _csv_rows(path):
     return rows
 
 # %% ../nbs/00_data.ipynb #f6efa44f
-def _require_commas(header, path):
-    "`ValueError` where something else seems to separate the columns."
-    if len(header) > 1:
-        return
-    for separator in ";\t|":
-        require(separator not in header[0],
-                f"{path}: its columns seem to be separated by {separator!r}; save it with commas, "
-                f"or give pd.read_csv({path.name!r}, sep={separator!r})")
+def _separators(text, first):
+    "The signs that may separate the columns, by the line of their names; `first` first."
+    names = text.lstrip("\r\n").partition("\n")[0]
+    signs = [first, *(sign for sign in ",;\t|" if sign != first)]
+    return [sign for sign in signs if sign in names] or [first]
+
+def _is_even(rows):
+    return len({len(cells) for cells, _ in rows}) == 1
+
+def _split_rows(text, first, path):
+    "The rows of a CSV file whose separator nobody named; a line in the log where it is unusual."
+    signs = _separators(text, first)
+    found = {}
+    for sign in signs:
+        try:
+            rows = _csv_rows(text, sign, path)
+        except ValueError:
+            if sign == signs[-1] and not found:
+                raise
+            continue
+        found[sign] = rows
+        if _is_even(rows) and len(rows[0][0]) > 1:
+            break
+    else:
+        sign = next(iter(found)) # none fits: the width of its rows is the error
+    if sign != first:
+        _log.warning("%s: its columns are separated by %r, and are read so", path.name, sign)
+    return found[sign]
 
 def _require_width(rows, header, path):
     "`ValueError` unless each row has as many cells as the header."
@@ -190,15 +281,35 @@ def _require_once(names, where):
     require(not repeated, f"{where} has more than one column named {repeated[:1]}; "
                           "rename or drop all but one")
 
-def _read_csv(path):
+def _read_csv(path, encoding, separator, usual):
     "A CSV file as strings. Only an empty cell is missing: a class may be called \"None\"."
-    (header, _), *rows = _csv_rows(path)
-    _require_commas(header, path)
+    text = _decoded(path, encoding)
+    if separator:
+        (header, _), *rows = _csv_rows(text, separator, path)
+    else:
+        (header, _), *rows = _split_rows(text, usual, path)
     _require_width(rows, header, path)
     names = [name or f"Unnamed: {i}" for i, name in enumerate(header)] # as pandas names them
     _require_once(names, path)
     frame = pd.DataFrame([cells for cells, _ in rows], columns=names, dtype=object)
     return frame.where(frame != "", None)
+
+# %% ../nbs/00_data.ipynb #9361aff0
+def _read_jsonl(path, encoding):
+    "A JSON Lines file. `ValueError` that names the line that is no object."
+    rows = []
+    for number, line in enumerate(_decoded(path, encoding).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as e:
+            raise ValueError(f"{path}, line {number} is not JSON ({e}); each line must be "
+                             'an object, such as {"text": "…", "label": "…"}') from None
+        require(isinstance(row, dict), f"{path}, line {number} is no object but {line[:40]!r}; "
+                                       'write {"text": "…"} on each line')
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
 
 # %% ../nbs/00_data.ipynb #47871ed3
 def _read_parquet(path):
@@ -211,6 +322,20 @@ def _read_parquet(path):
         raise ValueError(f"cannot read {path}: not a whole parquet file ({said}); "
                          "write or fetch it again") from None
 
+def _read_file(path, encoding, separator):
+    "A table from a file, by the ending of its name."
+    kinds = [kind.lower() for kind in path.suffixes[-2:]]
+    kind = kinds[0] if kinds[-1:] == [".gz"] else "".join(kinds[-1:])
+    if kind in (".csv", ".tsv"):
+        return _read_csv(path, encoding, separator, "\t" if kind == ".tsv" else ",")
+    if kind in (".jsonl", ".ndjson"):
+        return _read_jsonl(path, encoding)
+    if kind in (".parquet", ".pq"):
+        return _read_parquet(path)
+    raise ValueError(f"cannot read {path.name!r}: expected a name ending in .csv or .parquet, "
+                     "or in .tsv or .jsonl; all but .parquet also with .gz")
+
+# %% ../nbs/00_data.ipynb #5b1538f0
 def _how_to_make_a_table(data):
     "What to do with something that is no table."
     kind = type(data).__name__
@@ -227,12 +352,30 @@ def _how_to_make_a_table(data):
                 "give pd.DataFrame({'text': texts, 'label': labels})")
     return f"got {kind}; give a data frame, a path to a CSV or parquet file, or a datasets.Dataset"
 
+def _from_dataset(dataset):
+    "A data frame from anything with `to_pandas`; the numbers of a `ClassLabel` become its names."
+    frame = dataset.to_pandas()
+    for column, feature in (getattr(dataset, "features", None) or {}).items():
+        names = getattr(feature, "names", None)
+        if names:
+            named = dict(enumerate(names))
+            of_row = [named.get(number) for number in frame[column]]
+            frame[column] = pd.Series(of_row, index=frame.index, dtype=object)
+    return frame
+
 def read_table(
-    data:Any, # A data frame, a path to a CSV or parquet file, or anything with `to_pandas`
+    data:Any, # A data frame, a path to a file, or anything with `to_pandas`
+    encoding:str|None=None,  # Of a file, such as "cp1252"; default: by a look at it
+    separator:str|None=None, # Between the columns of a CSV file; default: by a look at it
 ) -> pd.DataFrame:
-    "The table as a data frame. `ValueError` or `FileNotFoundError` where there is none."
+    """The table as a data frame. `ValueError` or `FileNotFoundError` where there is none. A line
+    in the log says what was taken where a file is not UTF-8, or not separated as its name says."""
+    splits = list(data.items()) if isinstance(data, Mapping) else []
+    if len(splits) == 1 and hasattr(splits[0][1], "to_pandas"):
+        _log.warning("the only split, %r, is read", splits[0][0])
+        data = splits[0][1]
     if hasattr(data, "to_pandas"):
-        data = data.to_pandas()
+        data = _from_dataset(data)
     if isinstance(data, pd.DataFrame):
         return data
     if not isinstance(data, (str, Path)):
@@ -241,12 +384,7 @@ def read_table(
     if not path.exists():
         raise FileNotFoundError(f"no file {str(data)!r}; give a CSV or parquet file")
     require(not path.is_dir(), f"{path} is a folder; give a CSV or parquet file in it")
-    kind = path.suffix.lower()
-    if kind == ".csv":
-        return _read_csv(path)
-    if kind in (".parquet", ".pq"):
-        return _read_parquet(path)
-    raise ValueError(f"cannot read {path.name!r}: expected a name ending in .csv or .parquet")
+    return _read_file(path, encoding, separator)
 
 def _column(df, name):
     "The column of that name, of which there must be one."
@@ -256,19 +394,27 @@ def _column(df, name):
     return df[name]
 
 # %% ../nbs/00_data.ipynb #ac40b09d
+_ONE_VALUE = (str, int, float, type(None)) # Most labels; the test for several values is slow
+
 def _label_name(value):
+    if type(value) is str:
+        return value
     if pd.isna(value):
         return value
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
+def _has_several(value):
+    return np.ndim(value) > 0 or isinstance(value, (Mapping, Set))
+
 def label_names(
     values:Iterable, # A column of labels, of any type
 ) -> pd.Series:
     "Labels as text, missing where missing; 1.0, which is what a gap makes of 1, is \"1\"."
     column = pd.Series(values).astype(object).reset_index(drop=True)
-    several = [i for i, v in enumerate(column) if np.ndim(v) or isinstance(v, (Mapping, Set))]
+    several = [i for i, value in enumerate(column)
+               if type(value) not in _ONE_VALUE and _has_several(value)]
     if several:
         raise ValueError(f"labels: {len(several)} cells hold several values, first at rows "
                          f"{several[:5]} ({column[several[0]]!r}); a text has one class")
@@ -276,6 +422,24 @@ def label_names(
 
 def _positions_of(names):
     return {name: i for i, name in enumerate(names)}
+
+def _is_doubtful(name):
+    "Whether a label may as well mean that there is none."
+    return name.strip().lower() in ("", "nan", "-1")
+
+def _plain_labels(values, classes, unlabelled):
+    "Labels as text, missing where nobody knows; `ValueError` for one that may mean either."
+    names = label_names(values)
+    absent = set(label_names(unlabelled).dropna())
+    names = names.where(~names.isin(absent), None)
+    declared = set() if classes is None else set(label_names(classes))
+    for name in names.dropna().unique():
+        if _is_doubtful(name) and name not in declared:
+            rows = np.flatnonzero(names == name).tolist()
+            raise ValueError(f"{len(rows)} labels are {name!r}, first at rows {rows[:5]}: is that "
+                             f"a class, or does it mean that nobody knows? If nobody knows, say "
+                             f"unlabelled=[{name!r}]; if it is a class, name it among classes=")
+    return names
 
 def _encode_labels(values, classes):
     "(n,) int64 class positions of `values`, −1 where missing."
@@ -287,29 +451,85 @@ def _encode_labels(values, classes):
     return np.array([position[name] if k else -1 for name, k in zip(names, known)], np.int64)
 
 # %% ../nbs/00_data.ipynb #83dd2fa0
-def _first_copies(texts, labels):
-    "The rows that stay when each text counts once, and their labels, each (n,) int64."
+def _first_copies(texts):
+    "(n,) int64, for each text the first row with the same text."
     texts = np.asarray(texts, object)
     numbers = pd.Series(np.arange(len(texts)))
-    first = numbers.groupby(texts, sort=False).transform("first").to_numpy() # of each row's text
+    return numbers.groupby(texts, sort=False).transform("first").to_numpy()
+
+def _merged_labels(
+    labels, # (n,) int64, −1 where unknown
+    first,  # (n,) what `_first_copies` gives
+    rows,   # (n,) row of the table that each text was, for the error
+):
+    "(n,) int64 labels in which the first copy has the label of any of its copies."
     known = np.flatnonzero(labels >= 0)
     agreed = pd.Series(labels[known]).groupby(first[known]).transform("first").to_numpy()
     clash = known[agreed != labels[known]]
     if len(clash):
         twin = known[first[known] == first[clash[0]]][0]
-        raise ValueError(f"the same text has two labels at rows {twin} and {clash[0]}; "
-                         "keep one of them")
-    merged = np.full(len(texts), -1, np.int64)
+        raise ValueError(f"the same text has two labels at rows {rows[twin]} and "
+                         f"{rows[clash[0]]}; keep one of them")
+    merged = np.full(len(labels), -1, np.int64)
     merged[first[known]] = labels[known]
-    keep = np.unique(first)
-    return keep, merged[keep]
+    return merged
+
+# %% ../nbs/00_data.ipynb #822a26c6
+_MOST_EMPTY = .1 # A larger share of rows without a text looks like the wrong column
+
+def _cells(column):
+    "(n,) the cells of a column, each as it is."
+    cells = np.empty(len(column), object)
+    cells[:] = list(column)
+    return cells
+
+def _is_empty(cell):
+    return _is_missing(cell) or isinstance(cell, str) and not cell.strip()
+
+def _rows_with_text(cells, column, drop_empty):
+    "The rows that have a text. `ValueError` where others should not be left out unasked."
+    require(len(cells), "the table has no rows; a pool needs at least one text")
+    empty = np.array([_is_empty(cell) for cell in cells], bool)
+    n = int(empty.sum())
+    if drop_empty is None:
+        drop_empty = n <= _MOST_EMPTY*len(cells)
+    rows = np.flatnonzero(empty).tolist()
+    require(drop_empty or not n,
+            f"pool: {n} missing or empty texts, first at rows {rows[:5]}; drop or fill these rows, "
+            f"or say drop_empty=True if {column!r} is the right column")
+    require(n < len(cells), f"all texts in the column {column!r} are empty; name another column")
+    require_texts(np.where(empty, "left out", cells), "pool")
+    return np.flatnonzero(~empty)
+
+def _say_what_was_read(n_rows, n_texts, n_empty):
+    "One line: how many rows, and what became of them."
+    parts = [f"{n_rows:,} rows", f"{n_texts:,} distinct texts"]
+    if n_empty:
+        parts.append(f"{n_empty:,} empty rows left out")
+    usual = n_rows == n_texts
+    _log.log(logging.INFO if usual else logging.WARNING, ", ".join(parts))
+
+# %% ../nbs/00_data.ipynb #646daa95
+def _require_key(df, key):
+    "`ValueError` unless the column names each row of the table, and each by another name."
+    names = label_names(_column(df, key))
+    missing = np.flatnonzero(names.isna()).tolist()
+    require(not missing, f"the key {key!r} is empty in {len(missing)} rows, first {missing[:5]}; "
+                         "give each row a key, or another column as id=")
+    again = names.duplicated()
+    if again.any():
+        second = int(np.flatnonzero(again)[0])
+        name = names[second]
+        both = np.flatnonzero(names == name).tolist()
+        raise ValueError(f"the key {key!r} must differ in each row, and {name!r} is at rows "
+                         f"{both[:5]}; give each row its own, or another column as id=")
 
 # %% ../nbs/00_data.ipynb #7d486df7
-def _class_names(values, classes):
+def _class_names(names, classes):
     "The names of all classes: the ones given, else the labels found, sorted."
     if classes is None:
-        classes = sorted(label_names(values).dropna().unique())
-    names = [str(name) for name in classes]
+        classes = sorted(names.dropna().unique())
+    names = [str(_label_name(name)) for name in classes]
     require(names, "the table has no labels: name all classes (classes=) and the rare (minority=)")
     return tuple(names)
 
@@ -319,41 +539,149 @@ def _minority_classes(minority, classes):
     position = _positions_of(classes)
     return tuple(lookup(name, position, "minority class") for name in names)
 
-def _test_set(test, text, label, classes):
+def _test_set(test, text, label, classes, read):
     "The texts and labels of a test set, both empty where there is none."
     if test is None:
         return [], np.empty(0, np.int64)
-    df = read_table(test)
+    df = read(test)
     texts = list(_column(df, text))
     require_texts(texts, "test set")
     return texts, _encode_labels(_column(df, label), classes)
 
+def _is_texts(data):
+    "Whether something is a column of texts, and no table of several."
+    is_list = isinstance(data, (list, tuple))
+    return isinstance(data, pd.Series) or is_list and isinstance(next(iter(data), None), str)
+
+def _own_table(data, text, key, read):
+    "The table as a frame of our own, which the user's later changes do not touch."
+    if _is_texts(data):
+        index = data.index if isinstance(data, pd.Series) else None
+        return pd.DataFrame({text: list(data)}, index=index, dtype=object)
+    df = read(data).copy()
+    if key is not None and key not in df.columns and key == df.index.name:
+        return df.reset_index()
+    return df
+
 def from_frame(
-    data:Any,            # Data frame, path to CSV or parquet, or `datasets.Dataset`
+    data:Any,            # Data frame, path to a file, `datasets.Dataset`, or texts
     text:str="text",     # Column that holds the texts
     label:str|None=None, # Column that holds the labels, if there is one; cells may be empty
     minority:str|Sequence[str]|None=None, # Name or names of the rare classes
     test:Any=None,       # The same as `data` for a test set, if there is one
     classes:Sequence[str]|None=None, # All class names; default: the labels found, sorted
     name:str="mine",     # Name of the task
+    id:str|None=None,    # Column with a name of your own for each row, if there is one
+    drop_empty:bool|None=None, # Leave out rows without a text? Default: up to a tenth of all
+    unlabelled:Sequence[Any]=(), # Labels that mean that nobody knows, such as "nan" or −1
+    encoding:str|None=None,  # Of a file, such as "cp1252"; default: by a look at it
+    separator:str|None=None, # Between the columns of a CSV file; default: by a look at it
 ) -> Task:
-    """A `Task` from a table. `ValueError` for a missing column, an empty text or an unknown class.
-    No column is taken for ids: an instance is its row, counted from 0."""
+    """A `Task` from a table. `ValueError` for a missing column, an unknown class or a key that
+    names two rows. An instance is a distinct text; `to_rows` leads back to the rows."""
     require(not isinstance(classes, str),
             f"classes must be a list of names, got one string; write [{classes!r}, ...]")
-    df = read_table(data)
-    texts = list(_column(df, text))
+    read = partial(read_table, encoding=encoding, separator=separator)
+    df = _own_table(data, text, id, read)
+    cells = _cells(_column(df, text))
     values = _column(df, label) if label else [None]*len(df)
-    require(texts, "the table has no rows; a pool needs at least one text")
-    require_texts(texts, "pool")
-    classes = _class_names(values, classes)
+    kept = _rows_with_text(cells, text, drop_empty)
+    if id is not None:
+        _require_key(df, id)
+    names = _plain_labels(values, classes, unlabelled)
+    classes = _class_names(names[kept], classes)
     rare = _minority_classes(minority, classes)
-    rows, labels = _first_copies(texts, _encode_labels(values, classes))
-    test_texts, test_labels = _test_set(test, text, label or "label", classes)
-    return Task(name, [texts[row] for row in rows], labels, classes, rare,
-                test_texts, test_labels, rows=rows)
+    first = _first_copies(cells[kept])
+    labels = _merged_labels(_encode_labels(names, classes)[kept], first, kept)
+    copies = np.unique(first)
+    rows = kept[copies]
+    row_ids = np.full(len(cells), -1, np.int64)
+    row_ids[kept] = np.searchsorted(copies, first)
+    _say_what_was_read(len(cells), len(rows), len(cells) - len(kept))
+    test_texts, test_labels = _test_set(test, text, label or "label", classes, read)
+    return Task(name, cells[rows].tolist(), labels[copies], classes, rare, test_texts, test_labels,
+                rows=rows, table=df, row_ids=row_ids, key=id, text_column=text)
 
 Task.from_frame = staticmethod(from_frame)
+
+# %% ../nbs/00_data.ipynb #84f9e896
+_OURS = "anchoral_" # Before a column of ours whose name is taken
+
+def _our_name(task, column):
+    "The name of a column of ours in a table with the columns of theirs."
+    while column in task.table.columns:
+        column = _OURS + column
+    return column
+
+def _with_gaps(column):
+    "A column in a type that can hold empty cells, and shows 1 as 1."
+    kinds = {"i": "Int64", "u": "Int64", "b": "boolean"}
+    return column.astype(kinds.get(column.dtype.kind, column.dtype))
+
+def _join_rows(task, frame):
+    "`Task.to_rows`, for a task with a table."
+    again = frame.id[frame.id.duplicated()].tolist()
+    require(not again, f"the frame has {len(again)} ids twice, first {again[:5]}; "
+                       "a row of the table takes one row of it")
+    ours = frame.drop(columns="text", errors="ignore")
+    if (task.row_ids < 0).any() or len(frame) < len(task.texts):
+        ours = ours.apply(_with_gaps)
+    ours = ours.set_index("id", drop=False).reindex(task.row_ids)
+    ours.columns = [_our_name(task, column) for column in ours.columns]
+    ours.index = task.table.index
+    return pd.concat([task.table, ours], axis=1)
+
+def _take_rows(task, frame):
+    "`Task.from_rows`, for a task with a table."
+    plain = {}
+    for column in frame.columns:
+        name = str(column)
+        while name.startswith(_OURS) and name.removeprefix(_OURS) in task.table.columns:
+            name = name.removeprefix(_OURS)
+        if column not in task.table.columns:
+            plain[column] = name
+    if "id" not in plain.values() or _our_name(task, "id") not in frame.columns:
+        return frame
+    ours = frame[list(plain)].rename(columns=plain)
+    ours = ours[ours.id.notna()].drop_duplicates("id").reset_index(drop=True)
+    return ours.astype({"id": np.int64})
+
+# %% ../nbs/00_data.ipynb #bcf03722
+_YES_NO = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
+
+def _yes_or_no(column, name):
+    "(n,) int64: 1 for yes, 0 for no, −1 where the cell is empty. `ValueError` for another value."
+    answers = []
+    for row, cell in enumerate(label_names(column)):
+        answer = -1 if _is_empty(cell) else _YES_NO.get(cell.lower())
+        require(answer is not None,
+                f"the column {name!r} must hold yes or no, 1 or 0, true or false, or nothing; "
+                f"row {row} holds {cell!r}")
+        answers.append(answer)
+    return np.array(answers, np.int64)
+
+def _per_label(
+    data:Any,             # The same as for `from_frame`
+    labels:Sequence[str], # The columns of the labels, one for each
+    text:str="text",      # Column that holds the texts
+    **kwargs:Any,         # What else `from_frame` takes for a table: `id`, `drop_empty`, …
+) -> dict[str, Task]:
+    "Label to a task whose classes are not having it and having it, all over one pool."
+    require(not isinstance(labels, str) and len(labels),
+            f"labels must be a list of columns, got {labels!r}")
+    pool = from_frame(data, text, classes=["no", "yes"], minority="yes", **kwargs)
+    assert pool.table is not None and pool.row_ids is not None and pool.rows is not None
+    kept = np.flatnonzero(pool.row_ids >= 0)
+    copies = np.searchsorted(kept, pool.rows) # the first copy of each text
+    first = copies[pool.row_ids[kept]]
+    tasks = {}
+    for label in labels:
+        answers = _yes_or_no(_column(pool.table, label), label)[kept]
+        known = _merged_labels(answers, first, kept)[copies]
+        tasks[label] = replace(pool, name=label, labels=known, classes=(f"not {label}", label))
+    return tasks
+
+Task.per_label = staticmethod(_per_label)
 
 # %% ../nbs/00_data.ipynb #6add548a
 def _minority_rows(task, label, group):

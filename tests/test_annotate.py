@@ -343,7 +343,7 @@ def test_wrong_data_files(rows, match):
 
 
 def test_a_session_belongs_to_its_pool(session, tmp_path):
-    other = Task("toy", TEXTS[::-1], np.full(120, -1), ("other", "rare"), (1,))
+    other = Task("toy", [f"another {t}" for t in TEXTS], np.full(120, -1), ("other", "rare"), (1,))
     with pytest.raises(ValueError, match="another task"): Session(parts(), other, session.folder)
     label(session, 1)  # and the open session goes on
     with pytest.raises(ValueError, match="query_size"): begin(tmp_path/"x", query_size=0)

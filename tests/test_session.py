@@ -24,7 +24,7 @@ from anchoral.annotator.audit import stops
 from anchoral.annotator.log import Answer, Book, Log, OpenFolder, pool_facts, read_log, replay
 from anchoral.annotator.session import Session, keys_of
 from anchoral.annotator.widget import hear
-from anchoral.data import Task
+from anchoral.data import Task, read_table
 from anchoral.files import append_line
 from anchoral.filters import make_filter
 from anchoral.head import Head
@@ -201,6 +201,168 @@ def test_an_export_of_another_pool_is_refused(tmp_path, session):
     with pytest.raises(ValueError, match="row 0.*not in the pool"): session.load(tmp_path/"other.csv")
     with pytest.raises(ValueError, match="row 0.*the table says"): session.load(tmp_path/"other.csv", rows="id")
     other.close()
+
+
+# Keys
+
+def ticket_table(shift=0):
+    "A table as people keep them: own numbers, own names of columns that are ours too, copies, rows without a text."
+    bodies = [*TEXTS[:20], TEXTS[3], "", TEXTS[5], " ", "=1+1"]
+    nr = [f"T{i + shift}" for i in range(len(bodies))]
+    return pd.DataFrame(dict(id=nr, body=bodies, label=["mine", *["none"]*24], score=7)).replace("", None)
+
+
+def ticket_session(folder, frame, **kw):
+    task = Task.from_frame(frame, text="body", id="id", classes=["other", "rare"], minority="rare", **kw)
+    return Session(learner(n=len(task.texts)), task, folder, query_size=3, ahead=0)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_comes_back_row_by_row_and_can_be_loaded(tmp_path, kind):
+    frame = ticket_table()
+    s = ticket_session(tmp_path/"s", frame)
+    s.look_at([20, 4])
+    s.answer("rare", id=20), s.skip(id=4)
+    label(s, 11)
+    s.export(tmp_path/f"out.{kind}")
+    out = read_table(tmp_path/f"out.{kind}")
+    if kind == "csv":
+        assert out.escaped.tolist() == ["False"]*24 + ["True"] and out.body[24] == "'=1+1"
+        out = out.drop(columns="escaped").assign(body=frame.body)
+    theirs = out[frame.columns].astype({"score": int})
+    pd.testing.assert_frame_equal(theirs, frame, check_dtype=False)
+    for row, i in enumerate(s.task.row_ids.tolist()):
+        given = out.anchoral_label[row]
+        assert (given == s.task.classes[s.labels[i]]) if i in s.labels else pd.isna(given)
+    other = ticket_session(tmp_path/"other", frame)
+    assert other.load(tmp_path/f"out.{kind}") == 13
+    assert (other.labels, other.skipped) == (s.labels, s.skipped)
+    x, y = (a.frame().drop(columns="batch").set_index("id").sort_index() for a in (s, other))
+    pd.testing.assert_frame_equal(x, y, check_dtype=False)
+    assert set(other.loaded.matched) == {"key", ""} and len(other.loaded) == 25
+    plain = ticket_session(tmp_path/"plain", frame) # frame() has our ids, and no keys
+    assert plain.load(s.frame()) == 13 and plain.labels == s.labels and set(plain.loaded.matched) == {"text"}
+    for a in (s, other, plain): a.close()
+
+
+def test_scores_have_a_row_for_each_row_of_the_table(tmp_path):
+    frame = ticket_table()
+    s = ticket_session(tmp_path/"s", frame, drop_empty=True)
+    label(s, 15)
+    scores = s.predict(tmp_path/"scores.csv")
+    assert scores.id.tolist() == frame.id.tolist() and scores.score.tolist() == [7]*25
+    assert scores.anchoral_score.isna().tolist() == frame.body.fillna("").str.strip().eq("").tolist()
+    assert scores.anchoral_score[3] == scores.anchoral_score[20] and scores.p_rare[5] == scores.p_rare[22]
+    shuffled = scores.sample(frac=1, random_state=0)
+    assert s.audit(shuffled, 4).id.isin(range(21)).all()
+    with pytest.raises(ValueError, match="one row per text"): s.audit(scores[:5], 4)
+    assert len(pd.read_csv(tmp_path/"scores.csv").merge(frame, on="id")) == 25
+    s.close()
+
+
+def test_answers_are_matched_by_key_before_text_and_what_was_done_is_told(tmp_path):
+    s = ticket_session(tmp_path/"s", ticket_table())
+    rows = table(id=["T9", "T20", "T21", "T1", None, "T2"], topic=["rare", "other", "rare", None, "rare", "other"],
+                 body=[TEXTS[9] + " ", TEXTS[3], None, TEXTS[1], TEXTS[7], TEXTS[2]])[::-1]
+    assert s.load(rows, label="topic") == 4 and s.labels == {9: 1, 3: 0, 7: 1, 2: 0}
+    assert s.loaded[["id", "done", "matched"]].fillna(-1).values.tolist() == [
+        [2, "new", "key"], [7, "new", "text"], [-1, "no label", ""], [-1, "left out", "key"], [3, "new", "key"],
+        [9, "new", "key"]]
+    assert s.load(table(id=["T22"], label=["rare"])) == 1 and s.labels[5] == 1
+    before = s.labels
+    for columns, match in [(dict(id=["T9"], body=[TEXTS[8]]), "the id 'T9' is the text 'text number 9' in the pool, "
+                            "and the table says 'text number 8'"),
+                           (dict(id=["T99"]), "no row of the task's table has the id 'T99'"),
+                           (dict(id=["T3", "T20"], label=["rare", "other"]), "two labels at rows 0 and 1"),
+                           (dict(nr=[3]), "no column 'body' of texts")]:
+        with pytest.raises(ValueError, match=match): s.load(table(**dict(label="rare") | columns))
+    assert s.labels == before
+    s.close()
+    numbers = ticket_table().assign(id=np.arange(25.)) # a key of numbers is the same key in a CSV
+    s = ticket_session(tmp_path/"numbers", numbers)
+    (tmp_path/"a.csv").write_text("id;label\n7;rare\n")
+    assert s.load(tmp_path/"a.csv") == 1 and s.labels == {7: 1}
+    s.close()
+
+
+@settings(QUICK, max_examples=15)
+@given(st.permutations(range(25)), st.sets(st.integers(0, 24), max_size=9))
+def test_the_order_of_rows_changes_no_answer(order, answered):
+    "Answers that are given by key in one order of the table are the same texts' answers in any other."
+    with tempfile.TemporaryDirectory() as home:
+        frame = ticket_table()
+        rare = [f"T{n}" for n in answered - {3, 5, 20, 22}] # copies would have two labels
+        said = table(id=frame.id, label=[("rare" if key in rare else None) for key in frame.id])
+        got = []
+        for name, rows in (("a", frame), ("b", frame.iloc[order])):
+            s = ticket_session(Path(home)/name, rows)
+            s.load(said)
+            out = s.task.to_rows(s.frame())
+            got.append(out.set_index("id").anchoral_label.dropna().to_dict())
+            s.close()
+        assert got[0] == got[1] == {f"T{n}": "rare" for n in answered - {3, 5, 20, 21, 22, 23}}
+
+
+def test_from_a_messy_file_to_a_table_that_joins_on_its_key(tmp_path, caplog):
+    "Semicolons, latin-1, own keys and names, copies, rows without a text, a few labels; shuffled on the way back."
+    bodies = [f"{t}, café" for t in TEXTS] + [f"{TEXTS[7]}, café", "", " ", f"{TEXTS[8]}, café"]
+    kind = ["rare" if n in np.flatnonzero(TRUTH)[:3] else "other" if n in (0, 1, 2) else "" for n in range(64)]
+    rows = [f"K{n};{kind[n]};{body};{n % 7}" for n, body in enumerate(bodies)]
+    (tmp_path/"mine.csv").write_bytes("\r\n".join(["id;label;text;score", *rows]).encode("latin-1"))
+    task = Task.from_frame(tmp_path/"mine.csv", label="label", id="id", minority="rare")
+    assert caplog.messages[-3:] == [
+        "mine.csv, line 2 is not UTF-8 (byte 0xe9); read as cp1252 (Windows, latin-1), where that line is "
+        "'K0;other;text number 0, café;0'. If it looks wrong, say which encoding it is: encoding=",
+        "mine.csv: its columns are separated by ';', and are read so",
+        "64 rows, 60 distinct texts, 2 empty rows left out"]
+    s = Session(learner(), task, tmp_path/"s", query_size=3)
+    assert len(s.labels) == 6
+    label(s, 24)
+    s.predict(tmp_path/"scores.csv"), s.export(tmp_path/"labels.csv")
+    given = {task.texts[i]: task.classes[c] for i, c in s.labels.items()}
+    s.close()
+    before = pd.DataFrame(dict(id=[f"K{n}" for n in range(64)], body=bodies)).sample(frac=1, random_state=3)
+    both = before.merge(pd.read_csv(tmp_path/"scores.csv"), on="id", validate="one_to_one")
+    assert len(both) == 64 and (both.text.fillna("").str.strip() == both.body.str.strip()).all()
+    assert both.anchoral_score.isna().tolist() == (both.body.str.strip() == "").tolist()
+    assert both.anchoral_label.fillna("").tolist() == [given.get(body, "") for body in both.body]
+    labels = pd.read_csv(tmp_path/"labels.csv").set_index("id")
+    assert labels.anchoral_label.fillna("").tolist() == [given.get(body, "") for body in bodies]
+    scored = both.drop_duplicates("body").dropna(subset="anchoral_score").sort_values("anchoral_id")
+    rare = scored.anchoral_score.to_numpy()[TRUTH == 1].mean()
+    assert rare > scored.anchoral_score.to_numpy()[TRUTH == 0].mean() + .2
+
+
+def test_one_session_for_each_label_over_one_pool_and_index(tmp_path):
+    frame = table(text=TEXTS, outage=[1, *[None]*59], billing=[None, 0, *[None]*58])
+    index = ExactIndex(VECTORS[:N])
+    sessions = {}
+    for name, task in Task.per_label(frame, ["outage", "billing"]).items():
+        al = ActiveLearner(index, VECTORS[:N], Head(2, (1,)), make_filter("anchoral", n_anchors=2, n_neighbours=5),
+                           make_strategy("entropy"), 2, (1,))
+        sessions[name] = Session(al, task, tmp_path/name, query_size=3)
+    outage, billing = sessions.values()
+    assert (outage.labels, billing.labels) == ({0: 1}, {1: 0})
+    for _ in range(12):
+        for s, truth in ((outage, TRUTH), (billing, 1 - TRUTH)): s.answer(int(truth[s.wait()]))
+    both = outage.predict().merge(billing.predict(), on=["text", "outage", "billing"], suffixes=["_o", "_b"])
+    assert len(both) == N and both.id_o.equals(both.id_b)
+    assert np.corrcoef(both.score_o, both.score_b)[0, 1] < 0
+    for s in sessions.values(): s.close()
+
+
+def test_several_rare_classes_at_once(tmp_path):
+    task = Task.from_frame(TEXTS, classes=["other", "rare", "odd"], minority=["rare", "odd"])
+    al = ActiveLearner(ExactIndex(VECTORS[:N]), VECTORS[:N], Head(3, (1, 2)),
+                       make_filter("anchoral", n_anchors=2, n_neighbours=5), make_strategy("entropy"), 3, (1, 2))
+    s = Session(al, task, tmp_path/"s", query_size=3)
+    truth = np.arange(N) % 2 * TRUTH + TRUTH
+    s.look_at([int(np.flatnonzero(truth == c)[0]) for c in (1, 2)])
+    for _ in range(30): s.answer(int(truth[s.wait()]))
+    scores = s.predict()
+    assert np.allclose(scores.score, scores.p_rare + scores.p_odd) and set(s.labels.values()) == {0, 1, 2}
+    assert s.task.table.text.tolist() == TEXTS
+    s.close()
 
 
 ODD = "=+-@'\"\t\r\n,; \0\x1a\ufeff\u2028\u0085a1é字🙂\u0301\u202e\ud800＝"

@@ -7,12 +7,15 @@ __all__ = ['replay', 'read_log']
 
 # %% ../../nbs/annotator/log.ipynb #99498b2a
 import logging, os, shutil, signal, threading, zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from .growth import add_digests, Numbering, read_digests, renumber, text_digests
 from ..data import Task
 from ..files import append_line, as_line, atomic, digest, lookup, read_event, require
 
@@ -208,6 +211,7 @@ class Book:
 # %% ../../nbs/annotator/log.ipynb #da8a0271
 def _do_ask(book, b, batches):
     masked = sorted(book.masked())
+    book.ended = "" # the pool has grown since it ended
     book.job = dict(b=b, training=book.training(), masked=masked)
 
 def _do_batch(book, kind, ids, **facts):
@@ -218,6 +222,7 @@ def _do_batch(book, kind, ids, **facts):
     if not (by_loop and ids == book.asked_last):
         book.add_batch(Batch(kind, list(ids), **facts))
     if by_loop:
+        book.ended = ""
         book.job = None
         book.asked_last = ids
 
@@ -399,19 +404,21 @@ def replay(
     events:list[dict],
     n_classes:int,
     minority:Iterable[int], # The rare classes
+    read:Callable[[dict], dict|None]|None=None, # Translates events; None for one to leave out
 ) -> _Replayed:
     "What events add up to, up to the first that does not fit what is before it."
     last_ask = max((n for n, e in enumerate(events) if e.get("do") == "ask"), default=0)
     book = Book(n_classes, minority)
     for n, event in enumerate(events):
         try:
-            if event["do"] != "ask" or n == last_ask:
-                book.apply(event)
+            here = read(event) if read else event
+            if here is not None and (here["do"] != "ask" or n == last_ask):
+                book.apply(here)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             why = (f"line {n+1}, {str(event)[:80]}, does not fit the lines before it "
                    f"({reason})")
-            before = replay(events[:n], n_classes, minority).book
+            before = replay(events[:n], n_classes, minority, read).book
             return _Replayed(before, n, why)
     return _Replayed(book, len(events), "")
 
@@ -459,14 +466,46 @@ def _is_encodable(text):
     return True
 
 # %% ../../nbs/annotator/log.ipynb #f5842eb5
-def require_same_pool(folder:Path, facts:dict, repair:bool) -> None:
-    "`ValueError` where the folder belongs to another pool, or does not tell."
+def numbering_of(
+    folder:Path,
+    facts:dict,  # What `pool_facts` gives
+    repair:bool, # Go by the task where `session.json` is damaged?
+    task:Task|None=None, # The task; without it, a pool that has changed is another one
+) -> Numbering:
+    "How the folder's log counts a pool. `ValueError` where it is of another, or does not tell."
     owner = _read_owner(folder/"session.json", repair)
     odd = [name for name in facts if owner and owner.get(name) != facts[name]]
-    if odd:
-        raise ValueError(f"the session in {folder.name!r} belongs to another task: its {odd[0]} is "
-                         f"{owner.get(odd[0])!r}, here it is {facts[odd[0]]!r}; "
-                         "give another folder, or the task it was begun with")
+    same = np.arange(facts["texts"])
+    known = _digests(folder) if owner is None else None
+    if known is not None and task is not None:
+        owner = facts | dict(pool="", texts=len(known)) # session.json alone is gone
+    elif not odd:
+        return Numbering(same, same, facts, facts["classes"])
+    try:
+        require(task is not None and owner.keys() >= facts.keys(),
+                f"its {odd[:1]} is {[owner.get(name) for name in odd[:1]]}")
+        return renumber(_known(folder, owner, task), text_digests(task.texts), owner, facts)
+    except ValueError as e:
+        raise ValueError(f"the session in {folder.name!r} belongs to another task: {e}; "
+                         "give another folder, or the task it was begun with") from None
+
+def _digests(folder):
+    "What the folder's list of texts holds, or None where it is not there or damaged."
+    try:
+        return read_digests(folder)
+    except ValueError:
+        return None
+
+def _known(folder, owner, task):
+    "(numbers,) digests of the texts that a folder knows. `ValueError` where nothing tells them."
+    known = _digests(folder)
+    n = owner["texts"]
+    if known is None and digest(*task.texts[:n]) == owner["pool"]: # an old folder
+        known = text_digests(task.texts[:n])
+    require(known is not None and len(known) >= n,
+            f"its pool is {owner['pool']!r}, and texts.jsonl, which says which texts these are, is "
+            "missing or damaged; open it with the pool of the last time")
+    return known
 
 def _read_owner(path, repair):
     "The facts in `session.json`, or None where there are none to go by."
@@ -532,17 +571,18 @@ class OpenFolder:
         facts:dict,     # What `pool_facts` gives
         start:dict|None, # The event that a new log begins with, if any
         repair:bool,    # Resume with what is whole where the folder is damaged?
+        task:Task|None=None, # The task, so that its pool may have changed
     ):
         self.folder = folder
         self.facts = facts
+        self.task = task
         self.log = Log(folder)
         self._stale = False # May the disk hold more than the book?
         self._lock = _lock_folder(folder)
         try:
-            require_same_pool(folder, facts, repair)
+            self.numbering = numbering_of(folder, facts, repair, task)
             found = self._open(repair)
-            if start and not found:
-                self.write(start)
+            self._begin(start, found)
         except BaseException:
             self.close()
             raise
@@ -558,7 +598,7 @@ class OpenFolder:
         require(not why, why)
         self._stale = True
         try:
-            self.log.append(event)
+            self.log.append(self.numbering.write(event))
             self.book.apply(event)
             self._stale = False
         except BaseException:
@@ -570,8 +610,35 @@ class OpenFolder:
         if self._stale:
             self._reread()
 
+    def _begin(self, start, n_events):
+        "Write what is known from the start: all of it in a new log, else that of new texts."
+        if start and n_events:
+            answers = start["answers"]
+            new = {i: facts for i, facts in answers.items() if self.numbering.is_new(int(i))}
+            start = start | dict(answers=new) if new else None
+        if start:
+            self.write(start)
+        if self.numbering.n_new:
+            self.book.ended = ""
+
     def _replay(self, events):
-        return replay(events, len(self.facts["classes"]), self.facts["minority"])
+        numbers = self.numbering
+        read = None if numbers.is_plain else numbers.read
+        return replay(events, len(self.facts["classes"]), self.facts["minority"], read)
+
+    def _say_what_changed(self, events):
+        "Note how the pool differs from that of the last time, and which answers do not count."
+        numbers = self.numbering
+        if not numbers.change:
+            return
+        owner = numbers.owner
+        everything = replay(events, len(owner["classes"]), owner["minority"]).book.answers
+        gone = numbers.gone(everything)
+        note = f"{self.folder.name}: {numbers.change}"
+        if gone:
+            note += (f"; answers to texts that are gone: {len(gone):,}, which stay in "
+                     f"{self.log.path.name} and count again when their texts are back")
+        self.log.notes.append(note)
 
     def _open(self, repair):
         "Read the log and write `session.json`; how many events the log had."
@@ -588,14 +655,27 @@ class OpenFolder:
             _set_aside(path)
             self.log.notes.append(f"{path}: {wrong}; the session resumes with "
                                   f"{found.n} events")
+        self._say_what_changed(events[:found.n])
         for note in self.log.notes:
             _log.warning(note)
         self.log.keep(found.n)
+        self._write_texts()
         self._write_owner(self.folder/"session.json")
         return len(events)
 
+    def _write_texts(self):
+        "Write down which texts the numbers of the log are."
+        digests = self.numbering.digests
+        if digests is None and self.task is not None:
+            have = _digests(self.folder)
+            if have is not None and len(have) >= len(self.task.texts):
+                return
+            digests = text_digests(self.task.texts)
+        if digests is not None:
+            add_digests(self.folder, digests)
+
     def _write_owner(self, path):
-        line = as_line(self.facts)
+        line = as_line(self.numbering.owner)
         if path.exists():
             if path.read_bytes() == line:
                 return

@@ -22,7 +22,7 @@ from anchoral.annotator.audit import (
 from .exchange import (
     answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame)
 from .log import (
-    Answer, Batch, Book, LOOP_KINDS, OpenFolder, pool_facts, require_same_pool, uninterrupted)
+    Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
 from ..data import Task
 from ..files import lookup, require
 from ..index import as_ids, Keywords
@@ -167,10 +167,10 @@ class _Engine:
         require(ahead in (0, 1), "ahead must be 0 (wait for the model) or 1 (a batch from the "
                 f"model before), got {ahead!r}")
         facts = pool_facts(task)
-        require_same_pool(self.folder, facts, repair)
+        numbering_of(self.folder, facts, repair, task)
         if self.folder in _OPEN_SESSIONS:
             _OPEN_SESSIONS[self.folder].close()
-        self._disk = OpenFolder(self.folder, facts, _known_labels(task), repair)
+        self._disk = OpenFolder(self.folder, facts, _known_labels(task), repair, task)
         _OPEN_SESSIONS[self.folder] = self
         self._ask_ahead()
 
@@ -311,8 +311,8 @@ def _opinion(batch:Batch, i:int, task:Task) -> dict:
     at = batch.ids.index(i)
     opinion = dict(id=i, probs=dict(zip(task.classes, batch.probs[at])),
                    why=f"Chosen by the model of iteration {batch.iteration}.")
-    if batch.anchors:
-        anchor = batch.anchors[at]
+    anchor = batch.anchors[at] if batch.anchors else None
+    if anchor is not None: # it may have left the pool
         opinion |= dict(anchor=anchor, anchor_text=task.texts[anchor], similarity=batch.sims[at])
     return opinion
 
@@ -643,13 +643,13 @@ class Session(_Engine):
         path:Path|str,  # A name that ends in .csv or .parquet
         safe:bool=True, # In a CSV, keep spreadsheets from running cells?
     ) -> Path:
-        "Write `frame()` to CSV or Parquet."
-        return save_frame(self.frame(), path, safe)
+        "Write the answers to CSV or Parquet: `frame()`, or each row of your table with its answer."
+        return save_frame(self.task.to_rows(self.frame()), path, safe)
 
     def load(self,
-        data:pd.DataFrame|Path|str, # A frame, or a CSV or Parquet file
+        data:pd.DataFrame|Path|str, # A frame, or a file that `Task.from_frame` could read
         overwrite:bool=False, # Where an answer differs from the session's, take the file's?
-        text:str="text",      # Column of the texts, by which rows are matched
+        text:str="text",      # Column of the texts, by which rows without a key are matched
         label:str="label",    # Column of the labels
         rows:str|None=None,   # Column that holds row numbers of this pool: then it decides
     ) -> int:
@@ -672,14 +672,16 @@ class Session(_Engine):
         batch:int=4096,          # Texts scored at once
         safe:bool=True,          # In the file, keep spreadsheets from running cells?
     ) -> pd.DataFrame:
-        """Train on all labels and score every text: columns `id`, `label` (the answer, if it has
-        one), `predicted`, `score` (of the minority), and a probability per class."""
+        """Train on all labels and score every text, or each row of your table: columns `id`,
+        `label` (the answer, if it has one), `predicted`, `score` (of the minority), and a
+        probability per class."""
         batch = whole_number(batch, "batch")
         labels = self.labels
         classes = self.task.classes
         with self._model:
             al = _trained(self.al, self.book, classes)
             scores = score_pool(al, labels, classes, self.book.minority, batch)
+        scores = self.task.to_rows(scores)
         if path is not None:
             save_frame(scores, path, safe)
         return scores
@@ -692,7 +694,7 @@ class Session(_Engine):
         "Draw an audit from the texts without an answer and put it in front of the queue."
         n = whole_number(n, "n")
         seed = whole_number(seed, "seed", 0)
-        values = scores_by_id(scores, len(self.task.texts))
+        values = scores_by_id(self.task.from_rows(scores), len(self.task.texts))
         with self._changing():
             sample = sample_unanswered(values, self.book.answers, n, seed)
             self._write(do="batch", kind="audit", ids=sample.id.tolist(),

@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/annotator/exchange.ipynb #056e3e3b
-import csv, re
+import csv, json, re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from ..files import atomic, lookup, require
 
 # %% ../../nbs/annotator/exchange.ipynb #bb29f927
 _COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds",
-            "wait", "score", "anchor", "similarity", "peeked"]
+            "wait", "score", "anchor", "similarity", "peeked", "annotator", "others"]
 _COLUMN_TYPES = {
     "seconds": float,
     "wait": float,
@@ -41,9 +41,32 @@ def answers_frame(book:Book, task:Task) -> pd.DataFrame:
     for i, answer in book.answers.items():
         skipped = answer.label is None
         label = None if skipped else task.classes[answer.label]
-        facts = dict(id=i, text=task.texts[i], skipped=skipped, label=label)
+        others = others_as_text(answer.others, task.classes)
+        facts = dict(id=i, text=task.texts[i], skipped=skipped, label=label, others=others)
         rows.append(asdict(answer) | facts)
     return pd.DataFrame(rows, columns=_COLUMNS).astype(_COLUMN_TYPES)
+
+# %% ../../nbs/annotator/exchange.ipynb #84f5aacb
+def others_as_text(
+    others:Mapping[str, int|None], # What other people said: name -> class, None for a skip
+    classes:Sequence[str],
+) -> str:
+    "What other people said, as a cell of a table; empty where nobody said anything."
+    said = {name: None if c is None else classes[c] for name, c in others.items()}
+    return json.dumps(said, ensure_ascii=False, sort_keys=True) if said else ""
+
+def others_from_text(
+    cell:Any, # A cell of the column `others`
+    classes:Sequence[str],
+) -> dict[str, int|None]:
+    "What other people said, from a cell. `ValueError` where the cell is not JSON of that kind."
+    try:
+        said = json.loads(cell or "{}")
+    except (TypeError, ValueError):
+        said = None
+    require(isinstance(said, dict), f"others is {str(cell)[:40]!r}, and should be JSON such as "
+            f'{{"bob": {json.dumps(classes[0])}}}; correct it or empty the cell')
+    return {name: class_number(label, classes) for name, label in said.items()}
 
 # %% ../../nbs/annotator/exchange.ipynb #2f454387
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]") # What a spreadsheet may run
@@ -231,15 +254,18 @@ class _Matcher:
         "The answer in a row, as the attributes of an `Answer`."
         name = _cell(row.get(self.label))
         label = None if name is None else class_number(label_names([name])[0], self.task.classes)
+        annotator = str(_cell(row.get("annotator")) or "")
         if not self.is_export:
-            return asdict(Answer(label, "file", 0))
+            return asdict(Answer(label, "file", 0, annotator=annotator))
         by = _cell(row.get("by")) or "file"
         lookup(by, dict.fromkeys(KINDS), "kind")
         iteration = _number(row.get("iteration"), int)
         answer = Answer(label, by, 0, -1 if iteration is None else iteration)
+        answer.annotator = annotator
         answer.time = _cell(row.get("time")) or ""
         answer.anchor = _number(row.get("anchor"), int)
         answer.peeked = _is_yes(row.get("peeked"))
+        answer.others = others_from_text(_cell(row.get("others")), self.task.classes)
         for column in ("seconds", "wait", "score", "similarity"):
             setattr(answer, column, _number(row.get(column), float))
         return asdict(answer)

@@ -94,13 +94,23 @@ def _require_fit(al, task):
             f"the ActiveLearner was told {len(al.labelled)} labels already, and a session begins "
             "with what is in the task: give it a new one, and the labels by load()")
 
+def _plain_name(name, what):
+    "The name, or a `ValueError` where no screen and no file can hold it."
+    require(isinstance(name, str), f"the {what} must be a text, got {name!r}")
+    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    require(not odd, f"the {what} {name!r} holds {''.join(odd)!r}: a line break, a control "
+            "character or half of a character; give another name")
+    return name
+
 def _require_name(name):
     "A `ValueError` for a class name that no screen and no file can hold."
     require(isinstance(name, str) and name,
             f"a class's name must be a text that is not empty, got {name!r}")
-    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    require(not odd, f"the class name {name!r} holds {''.join(odd)!r}: a line break, a control "
-            "character or half of a character; give the class another name")
+    _plain_name(name, "class name")
+
+def _signed(annotator):
+    "The part of an event that says who answered, where there is a name."
+    return dict(annotator=annotator) if annotator else {}
 
 # %% ../../nbs/annotator/session.ipynb #2e9da1f4
 def _known_labels(task):
@@ -296,6 +306,7 @@ _WHY_CHOSEN = {
     "random": "it was drawn at random",
     "example": "you gave it as an example",
     "found": "you searched for it",
+    "overlap": "another person answers it too",
 }
 
 def _opinion(batch:Batch, i:int, task:Task) -> dict:
@@ -405,7 +416,9 @@ class Session(_Engine):
         query_size:int=10,  # Texts per batch, $b$
         ahead:int=1,        # Batches prepared while you label; 0 waits, as the paper does
         repair:bool=False,  # Open a damaged folder with what is whole? The damaged file is kept
+        annotator:str="",   # Who answers; the name is kept with each answer
     ):
+        self.annotator = _plain_name(annotator, "annotator's name").strip()
         self.loaded = pd.DataFrame(columns=LOADED_COLUMNS) # What `load` did, row by row
         self._words = None                                 # The keyword index, once it is needed
         super().__init__(al, task, folder, query_size, ahead, repair)
@@ -427,7 +440,8 @@ class Session(_Engine):
             self._write(do="answer", id=now, label=label,
                         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                         seconds=round(self._watch.seconds(), 3),
-                        wait=round(self._watch.waited, 3), peeked=now in self._peeked)
+                        wait=round(self._watch.waited, 3), peeked=now in self._peeked,
+                        **_signed(self.annotator))
             self._watch.answered()
             self._mark()
         return True
@@ -453,7 +467,8 @@ class Session(_Engine):
             answers = self.book.answers
             require(id in answers, f"text {id} has no answer yet, so there is none to change; "
                     f"answered are {list(answers)[-5:]} (the last five)")
-            self._write(do="change", id=int(id), label=class_number(label, self.task.classes))
+            self._write(do="change", id=int(id), label=class_number(label, self.task.classes),
+                        **_signed(self.annotator))
 
     def restore(self, ids:Iterable[int]) -> None:
         "Let skipped texts be asked again."
@@ -658,7 +673,9 @@ class Session(_Engine):
             changed = matched.changed(have, overwrite, self.task.texts)
             new = matched.new(have)
             for i in changed:
-                self._write(do="change", id=i, label=matched.answers[i]["label"])
+                theirs = matched.answers[i]
+                self._write(do="change", id=i, label=theirs["label"],
+                            **_signed(theirs["annotator"]))
             if new:
                 self._write(do="file", answers=new)
         self.loaded = matched.report(new, changed)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .formats import is_of_a_tool, read_answers
 from .log import Answer, Book, KINDS
 from ..data import label_names, read_table, Task
 from ..files import atomic, lookup, require
@@ -46,7 +47,7 @@ def answers_frame(book:Book, task:Task) -> pd.DataFrame:
         rows.append(asdict(answer) | facts)
     return pd.DataFrame(rows, columns=_COLUMNS).astype(_COLUMN_TYPES)
 
-# %% ../../nbs/annotator/exchange.ipynb #84f5aacb
+# %% ../../nbs/annotator/exchange.ipynb #ab7ba9db
 def others_as_text(
     others:Mapping[str, int|None], # What other people said: name -> class, None for a skip
     classes:Sequence[str],
@@ -312,7 +313,9 @@ def match_rows(
     rows:str|None, # Column of row numbers of this pool, if there is one
 ) -> MatchedTable:
     "Match every row of a table. A `ValueError` names the row that is wrong."
-    df = _unescaped(read_table(data))
+    df = table_of(data, text, label, task.classes)
+    if is_of_a_tool(data):
+        text, label = "text", "label"
     if task.table is not None:
         df, text = _our_columns(df, task, text)
     _require_columns(list(df.columns), text, label, rows)
@@ -332,6 +335,37 @@ def match_rows(
             _take_answer(matched, task, n, i, answer)
     return matched
 
+# %% ../../nbs/annotator/exchange.ipynb #e3a4c743
+def table_of(
+    data:Any,          # A frame, a CSV or Parquet file, or a file of an annotation tool
+    text:str="text",   # Column of the texts, or what a tool calls them
+    label:str="label", # Column of the labels, or the tool's question
+    classes:Sequence[str]|None=None, # In a file of a tool, any other label is an error
+) -> pd.DataFrame:
+    "The table of labels; a file of a tool has its columns named `text` and `label`."
+    if is_of_a_tool(data):
+        return read_answers(data, text, label, classes=classes)
+    return _unescaped(read_table(data))
+
+# %% ../../nbs/annotator/exchange.ipynb #62275d59
+def with_keys(
+    frame:pd.DataFrame, # Answers, with a column `id`
+    task:Task,
+) -> pd.DataFrame:
+    "The frame with a column of the table's keys, where the task has keys."
+    if task.key is None:
+        return frame
+    rows = task.rows[frame["id"].to_numpy(int)]
+    name = _KEYS if task.key in frame.columns else task.key
+    return frame.assign(**{name: task.table[task.key].iloc[rows].tolist()})
+
+# %% ../../nbs/annotator/exchange.ipynb #49e85262
+def _note_other(before, answer):
+    "Note in one answer that another person said the same."
+    said = answer["others"] | {answer["annotator"]: answer["label"]}
+    before["others"] |= {name: label for name, label in said.items()
+                         if name != before["annotator"]}
+
 # %% ../../nbs/annotator/exchange.ipynb #c6896cd4
 def _take_answer(matched, task, n, i, answer):
     "Note the answer of row `n` to text `i`; a `ValueError` where another row contradicts it."
@@ -340,6 +374,7 @@ def _take_answer(matched, task, n, i, answer):
     require(before["label"] == answer["label"],
             f"the same text has two labels at rows {first} and {n}; keep one of them: "
             f"{task.texts[i][:40]!r}")
+    _note_other(before, answer)
 
 def _our_columns(
     df,   # A table, perhaps an export of a session

@@ -239,12 +239,12 @@ def _rows_of(found, annotator):
     said = annotator or own.pop("annotator", "")
     if "pool_id" in own:
         own["id"] = own.pop("pool_id")
-    unanswered = dict(label=None, skipped=skipped, annotator=said if skipped else "")
-    for answer in found.answers or [unanswered]:
+    for answer in found.answers or [dict(label=None, skipped=skipped)]:
         row = dict(time="") | own | dict(skipped=False) | found.guess
         row |= {name: value for name, value in answer.items() if value is not None}
         who = answer.get("annotator", "")
-        row["annotator"] = people.get(who, who) or (said if row.get("label") or skipped else "")
+        is_answer = answer["label"] is not None or row["skipped"]
+        row["annotator"] = people.get(who, who) or (said if is_answer else "")
         yield row | dict(text=found.text, label=answer["label"])
 
 def read_answers(
@@ -271,13 +271,20 @@ def read_answers(
         for row in _rows_of(_READERS[tool](item, text, label), annotator):
             _require_class(item, row["label"], classes)
             rows.append(row)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, dtype=object) # pandas' own texts cannot hold half of a character
     columns = [*_FACTS, *[name for name in frame.columns if name not in _FACTS]]
-    frame = frame.reindex(columns=columns).astype({"skipped": bool, "annotator": str})
+    frame = frame.reindex(columns=columns).apply(_narrow)
     answered = int((frame.label.notna() | frame.skipped).sum())
     _log.warning("%s is read as a file of %s; texts: %d, answers: %d", path.name, tool,
                  len(values), answered)
     return frame
+
+def _narrow(column):
+    "A column as numbers or as yes and no, where it holds nothing else."
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("integer", "floating", "mixed-integer-float"):
+        return pd.to_numeric(column)
+    return column.astype(bool) if kind == "boolean" and column.notna().all() else column
 
 def _require_class(item, label, classes):
     "A `ValueError` where there is a label and it is no class."
@@ -354,8 +361,10 @@ def _write_label_studio(rows, users):
         user = known.get(row.get("annotator"))
         if user is not None:
             annotation["completed_by"] = user if isinstance(user, int) else dict(email=user)
-        annotation |= {name: row[column] for name, column in
-                       (("created_at", "time"), ("lead_time", "seconds")) if row.get(column)}
+        if row.get("time"):
+            annotation["created_at"] = row["time"]
+        if "seconds" in row:
+            annotation["lead_time"] = row["seconds"]
         annotations.append(annotation)
     task = dict(data=dict(text=rows[0]["text"]) | own, annotations=annotations, predictions=[])
     if "predicted" in rows[0]:

@@ -16,7 +16,7 @@ import pandas as pd
 from .exchange import MatchedTable, match_rows, table_of
 from .log import Answer
 from ..data import label_names, Task
-from ..files import digest, lookup, require
+from ..files import digest, require
 
 # %% ../../nbs/annotator/team.ipynb #31cdf946
 def draw_overlap(
@@ -38,17 +38,33 @@ def draw_overlap(
     chosen = sorted(order, key=turn.get)[:n]
     return sorted(chosen, key=lambda i: (digest("mixed", seed, texts[i]), i))
 
-# %% ../../nbs/annotator/team.ipynb #c3e3eb38
-def _table_of(data):
-    "The answers of a session, of a frame or of a file."
-    return data.frame() if hasattr(data, "frame") else table_of(data)
+# %% ../../nbs/annotator/team.ipynb #ad94b9c3
+def match_answers(
+    other:Any, # A session, a table, or a file
+    task:Task,
+) -> MatchedTable:
+    "The rows of this pool that another person's answers are about."
+    table = other.frame() if hasattr(other, "frame") else other
+    return match_rows(table, task, "text", "label", None)
 
-def _answered(data, which):
+# %% ../../nbs/annotator/team.ipynb #f3e33b11
+def _frame_of(data, task):
+    "The answers of a session, or of a table; a task, if there is one, finds the table's rows."
+    if hasattr(data, "frame"):
+        return data.frame()
+    if task is None:
+        return table_of(data)
+    matched = match_answers(data, task).answers
+    rows = [facts | dict(id=i, text=task.texts[i]) for i, facts in matched.items()]
+    frame = pd.DataFrame(rows, columns=["id", "text", "label", "annotator", "by", "iteration"])
+    frame["skipped"] = frame.label.isna()
+    return frame.assign(label=frame.label.map(dict(enumerate(task.classes))))
+
+def _answered(frame, which):
     "The rows of a table that hold an answer: `text`, `label`, `annotator`, `id` (−1: not known)."
-    frame = _table_of(data)
     for column in ("text", "label"):
-        if column not in frame.columns:
-            lookup(column, list(frame.columns), f"column of the {which} table")
+        require(column in frame.columns, f"the {which} table has no column {column!r}, only "
+                f"{list(frame.columns)[:10]}; rename one to it, or give the other person's session")
     empty = pd.Series("", frame.index)
     is_export = {"id", "by", "iteration"} <= set(frame.columns)
     rows = pd.DataFrame(dict(
@@ -91,8 +107,9 @@ def _name(rows, fallback):
 
 def _paired(first, second):
     "The texts that both answered. `ValueError` where there are none."
-    left = _answered(first, "first")
-    right = _answered(second, "second")
+    task = next((data.task for data in (first, second) if hasattr(data, "task")), None)
+    left = _answered(_frame_of(first, task), "first")
+    right = _answered(_frame_of(second, task), "second")
     repeated = _repeated(left) | _repeated(right)
     left = _once(left, repeated, "first")
     right = _once(right, repeated, "second")
@@ -260,14 +277,7 @@ def _conflict(i, mine, their, task):
     return (f"text {i} {task.texts[i][:30]!r}, {mine.annotator or 'this session'} {names}, "
             f"{their.annotator or 'the other'} {other}")
 
-# %% ../../nbs/annotator/team.ipynb #e20e7128
-def match_answers(
-    other:Any, # A session, a table, or a file
-    task:Task,
-) -> MatchedTable:
-    "The rows of this pool that another person's answers are about."
-    return match_rows(_table_of(other), task, "text", "label", None)
-
+# %% ../../nbs/annotator/team.ipynb #ce866305
 def settled_labels(
     settled:Any, # A table or a file with columns `text` and `settled`; None: nothing
     task:Task,
@@ -275,5 +285,5 @@ def settled_labels(
     "Id -> the class that was agreed on, of the rows that are filled in."
     if settled is None:
         return {}
-    rows = match_rows(_table_of(settled), task, "text", "settled", None)
+    rows = match_rows(settled, task, "text", "settled", None)
     return {i: facts["label"] for i, facts in rows.answers.items()}

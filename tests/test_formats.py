@@ -14,6 +14,7 @@ from test_team import TASK, TEXTS, TRUTH, begin, label
 
 from anchoral.annotator.formats import is_of_a_tool, read_answers, write_answers
 from anchoral.annotator.team import agreement, disagreements
+from anchoral.data import Task
 
 QUICK = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
 FORMATS = {"label-studio": ".json", "doccano": ".jsonl", "argilla": ".json"}
@@ -307,3 +308,26 @@ def test_predictions_go_out_and_labels_come_in(tmp_path, format):
     new = begin(tmp_path/"new")
     assert new.load(path) == 20 and all(TRUTH[i] == c for i, c in new.labels.items())
     s.close(), new.close()
+
+
+KEYS_AS = ["ticket", "id", "pool_id", "label", "text"]
+
+
+@pytest.mark.parametrize("key", KEYS_AS)
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_keys_of_a_table_come_through(tmp_path, format, key):
+    "Duplicates, empty rows, and a key with any name: to the tool, and back by key although the texts changed there."
+    rows = [{key: f"K{i:03}", "body": text, "topic": None} for i, text in enumerate([*TEXTS, "", TEXTS[3]])]
+    task = Task.from_frame(pd.DataFrame(rows), text="body", label="topic", id=key, classes=["other", "rare"],
+                           minority="rare")
+    a = begin(tmp_path/"a", "ada", task)
+    label(a, 9)
+    path = a.export(tmp_path/f"f{FORMATS[format]}", format=format)
+    assert all(f"K{i:03}" in path.read_text() for i in a.labels)
+    if key != "text": path.write_text(path.read_text().replace("text number", "text  number"))
+    b = begin(tmp_path/"b", "bob", task)
+    assert b.load(path) == 9 and b.labels == a.labels and set(b.loaded.matched) <= {"key", "text"}
+    assert key == "text" or set(b.loaded.matched) == {"key"}
+    frames = [s.frame().drop(columns="batch").set_index("id").sort_index() for s in (a, b)]
+    pd.testing.assert_frame_equal(*frames, check_dtype=False)
+    a.close(), b.close()

@@ -46,7 +46,7 @@ def people(tmp_path):
 def label(session, n, wrong=()):
     for _ in range(n):
         i = session.settle().current
-        session.answer(int(TRUTH[i]) if i not in wrong else 1 - int(TRUTH[i]))
+        session.answer(int(TRUTH[i]) if i not in set(wrong) else 1 - int(TRUTH[i]))
 
 
 def content(session):
@@ -275,6 +275,28 @@ def test_a_second_persons_session_is_merged(people, tmp_path):
     assert content(again) == after
     assert len(again.predict()) == N
     again.close()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_with_keys_are_shared_too(tmp_path, kind):
+    "An export has the columns of the person's own table, whatever they are called, and no column `text` of ours."
+    rows = [dict(id=f"K{i}", body=text, label=None) for i, text in enumerate([*TEXTS, "", TEXTS[3]])]
+    task = Task.from_frame(pd.DataFrame(rows), text="body", label="label", id="id", classes=["other", "rare"],
+                           minority="rare")
+    ada, bob = (begin(tmp_path/name, name, task) for name in ("ada", "bob"))
+    for s in (ada, bob): s.settle().overlap(9)
+    label(ada, 12)
+    label(bob, 14, wrong=ada.overlap(9).id[:2])
+    path = bob.export(tmp_path/f"bob.{kind}")
+    pd.testing.assert_frame_equal(agreement(ada, path), agreement(ada, bob), check_dtype=False)
+    differ = disagreements(ada, path)
+    pd.testing.assert_frame_equal(differ, disagreements(ada, bob), check_dtype=False)
+    assert len(differ) == 2 and bob.overlap(4, other=ada).id.tolist() == bob.overlap(
+        4, other=ada.export(tmp_path/f"ada.{kind}")).id.tolist()
+    differ.assign(settled=differ.bob).to_csv(tmp_path/"settled.csv", index=False)
+    ada.merge(path, settled=tmp_path/"settled.csv")
+    assert all(ada.labels[i] == c for i, c in bob.labels.items()) and ada.merge(bob) == 0
+    ada.close(), bob.close()
 
 
 def test_both_sessions_come_to_the_same_labels(people):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .formats import is_of_a_tool, read_answers
+from .formats import is_of_a_tool, read_answers, TAKEN
 from .log import Answer, Book, KINDS
 from ..data import label_names, read_table, Task
 from ..files import atomic, lookup, require
@@ -55,19 +55,6 @@ def others_as_text(
     "What other people said, as a cell of a table; empty where nobody said anything."
     said = {name: None if c is None else classes[c] for name, c in others.items()}
     return json.dumps(said, ensure_ascii=False, sort_keys=True) if said else ""
-
-def others_from_text(
-    cell:Any, # A cell of the column `others`
-    classes:Sequence[str],
-) -> dict[str, int|None]:
-    "What other people said, from a cell. `ValueError` where the cell is not JSON of that kind."
-    try:
-        said = json.loads(cell or "{}")
-    except (TypeError, ValueError):
-        said = None
-    require(isinstance(said, dict), f"others is {str(cell)[:40]!r}, and should be JSON such as "
-            f'{{"bob": {json.dumps(classes[0])}}}; correct it or empty the cell')
-    return {name: class_number(label, classes) for name, label in said.items()}
 
 # %% ../../nbs/annotator/exchange.ipynb #2f454387
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]") # What a spreadsheet may run
@@ -162,6 +149,20 @@ def class_number(
         require(0 <= label < len(classes), f"there is no class {label}; classes are {listed}")
         return int(label)
     return lookup(label, numbers, "class")
+
+# %% ../../nbs/annotator/exchange.ipynb #2879c640
+def others_from_text(
+    cell:Any, # A cell of the column `others`
+    classes:Sequence[str],
+) -> dict[str, int|None]:
+    "What other people said, from a cell. `ValueError` where the cell is not JSON of that kind."
+    try:
+        said = json.loads(cell or "{}")
+    except (TypeError, ValueError):
+        said = None
+    require(isinstance(said, dict), f"others is {str(cell)[:40]!r}, and should be JSON such as "
+            f'{{"bob": {json.dumps(classes[0])}}}; correct it or empty the cell')
+    return {name: class_number(label, classes) for name, label in said.items()}
 
 # %% ../../nbs/annotator/exchange.ipynb #110fec49
 _EXPORT_COLUMNS = {"id", "label", "by", "iteration"} # Only our exports have all of them
@@ -356,7 +357,7 @@ def with_keys(
     if task.key is None:
         return frame
     rows = task.rows[frame["id"].to_numpy(int)]
-    name = _KEYS if task.key in frame.columns else task.key
+    name = _KEYS if task.key in [*frame.columns, *TAKEN] else task.key
     return frame.assign(**{name: task.table[task.key].iloc[rows].tolist()})
 
 # %% ../../nbs/annotator/exchange.ipynb #49e85262
@@ -393,7 +394,8 @@ def _our_columns(
         if text in df.columns:
             out["text"] = df[text]
             text = "text"
-    if task.key in df.columns and not (out is df and is_export and task.key in _COLUMNS):
+    is_ours = out is df and is_export and task.key in _COLUMNS
+    if task.key in df.columns and _KEYS not in df.columns and not is_ours:
         out = out.assign(**{_KEYS: df[task.key]})
     return out, text
 

@@ -285,5 +285,9 @@ def settled_labels(
     "Id -> the class that was agreed on, of the rows that are filled in."
     if settled is None:
         return {}
-    rows = match_rows(settled, task, "text", "settled", None)
-    return {i: facts["label"] for i, facts in rows.answers.items()}
+    frame = table_of(settled)
+    if "text" in frame.columns and len(set(task.texts)) == len(task.texts):
+        frame = frame.drop(columns="id", errors="ignore") # it may be the name of your key
+    rows = "id" if "id" in frame.columns else None
+    matched = match_rows(frame, task, "text", "settled", rows)
+    return {i: facts["label"] for i, facts in matched.answers.items()}

@@ -214,6 +214,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'anchoral/annotator/growth.py'),
                                            'anchoral.annotator.growth._renumbered_batch': ( 'annotator/growth.html#_renumbered_batch',
                                                                                             'anchoral/annotator/growth.py'),
+                                           'anchoral.annotator.growth._renumbered_facts': ( 'annotator/growth.html#_renumbered_facts',
+                                                                                            'anchoral/annotator/growth.py'),
                                            'anchoral.annotator.growth._what_changed': ( 'annotator/growth.html#_what_changed',
                                                                                         'anchoral/annotator/growth.py'),
                                            'anchoral.annotator.growth.add_digests': ( 'annotator/growth.html#add_digests',

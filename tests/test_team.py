@@ -299,6 +299,31 @@ def test_tables_with_keys_are_shared_too(tmp_path, kind):
     ada.close(), bob.close()
 
 
+def test_a_merge_is_there_when_the_pool_has_changed(people, tmp_path):
+    "Sorted the other way, two texts more, one less, and a class more in front of the others."
+    ada, bob = people
+    for s in people: s.settle().overlap(8)
+    shared = ada.overlap(8).id.tolist()
+    label(ada, 12)
+    label(bob, 14, wrong=shared[:3])
+    rows = disagreements(ada, bob)
+    ada.merge(bob, settled=rows.assign(settled=[rows.bob[0], *rows.ada[1:]]))
+    told = {TEXTS[i]: (TASK.classes[c], name, {n: TASK.classes[o] for n, o in others.items()})
+            for i, (c, name, others) in content(ada).items()}
+    ada.close()
+    gone = TEXTS[shared[0]]
+    texts = [text for text in [*TEXTS[::-1], "a new one", "another"] if text != gone]
+    task = Task("toy", texts, np.full(len(texts), -1), ("more", "other", "rare"), (2,))
+    vectors = np.vstack([VECTORS[::-1], VECTORS[:1]])
+    filter, strategy = make_filter("anchoral", n_anchors=2, n_neighbours=5), make_strategy("entropy")
+    al = ActiveLearner(ExactIndex(vectors), vectors, Head(3, (2,)), filter, strategy, 3, (2,))
+    again = Session(al, task, tmp_path/"ada", query_size=3, annotator="ada")
+    found = {texts[i]: (task.classes[c], name, {n: task.classes[o] for n, o in others.items()})
+             for i, (c, name, others) in content(again).items()}
+    assert found == {text: said for text, said in told.items() if text != gone}
+    again.close()
+
+
 def test_both_sessions_come_to_the_same_labels(people):
     ada, bob = people
     for s in people: s.settle().overlap(8)

@@ -555,8 +555,8 @@ def test_the_session_needs_no_extra():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-API = ("answer audit audit_report change close current export find frame hint labels load look_at peek plain predict "
-       "restore retry say settle skip skipped undo view wait").split()
+API = ("answer audit audit_report change close current export find frame hint labels load look_at merge overlap peek "
+       "plain predict restore retry say settle skip skipped undo view wait").split()
 
 
 @pytest.mark.parametrize("name", API)

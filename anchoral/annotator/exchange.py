@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/annotator/exchange.ipynb #056e3e3b
-import csv, re
+import csv, json, re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .formats import is_of_a_tool, read_answers, TAKEN
 from .log import Answer, Book, KINDS
 from ..data import label_names, read_table, Task
 from ..files import atomic, lookup, require
 
 # %% ../../nbs/annotator/exchange.ipynb #bb29f927
 _COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds",
-            "wait", "score", "anchor", "similarity", "peeked"]
+            "wait", "score", "anchor", "similarity", "peeked", "annotator", "others"]
 _COLUMN_TYPES = {
     "seconds": float,
     "wait": float,
@@ -41,9 +42,19 @@ def answers_frame(book:Book, task:Task) -> pd.DataFrame:
     for i, answer in book.answers.items():
         skipped = answer.label is None
         label = None if skipped else task.classes[answer.label]
-        facts = dict(id=i, text=task.texts[i], skipped=skipped, label=label)
+        others = others_as_text(answer.others, task.classes)
+        facts = dict(id=i, text=task.texts[i], skipped=skipped, label=label, others=others)
         rows.append(asdict(answer) | facts)
     return pd.DataFrame(rows, columns=_COLUMNS).astype(_COLUMN_TYPES)
+
+# %% ../../nbs/annotator/exchange.ipynb #ab7ba9db
+def others_as_text(
+    others:Mapping[str, int|None], # What other people said: name -> class, None for a skip
+    classes:Sequence[str],
+) -> str:
+    "What other people said, as a cell of a table; empty where nobody said anything."
+    said = {name: None if c is None else classes[c] for name, c in others.items()}
+    return json.dumps(said, ensure_ascii=False, sort_keys=True) if said else ""
 
 # %% ../../nbs/annotator/exchange.ipynb #2f454387
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]") # What a spreadsheet may run
@@ -139,6 +150,20 @@ def class_number(
         return int(label)
     return lookup(label, numbers, "class")
 
+# %% ../../nbs/annotator/exchange.ipynb #2879c640
+def others_from_text(
+    cell:Any, # A cell of the column `others`
+    classes:Sequence[str],
+) -> dict[str, int|None]:
+    "What other people said, from a cell. `ValueError` where the cell is not JSON of that kind."
+    try:
+        said = json.loads(cell or "{}")
+    except (TypeError, ValueError):
+        said = None
+    require(isinstance(said, dict), f"others is {str(cell)[:40]!r}, and should be JSON such as "
+            f'{{"bob": {json.dumps(classes[0])}}}; correct it or empty the cell')
+    return {name: class_number(label, classes) for name, label in said.items()}
+
 # %% ../../nbs/annotator/exchange.ipynb #110fec49
 _EXPORT_COLUMNS = {"id", "label", "by", "iteration"} # Only our exports have all of them
 _KEYS = "anchoral_key" # Column for the keys of a table, whatever its own columns are called
@@ -231,15 +256,18 @@ class _Matcher:
         "The answer in a row, as the attributes of an `Answer`."
         name = _cell(row.get(self.label))
         label = None if name is None else class_number(label_names([name])[0], self.task.classes)
+        annotator = str(_cell(row.get("annotator")) or "")
         if not self.is_export:
-            return asdict(Answer(label, "file", 0))
+            return asdict(Answer(label, "file", 0, annotator=annotator))
         by = _cell(row.get("by")) or "file"
         lookup(by, dict.fromkeys(KINDS), "kind")
         iteration = _number(row.get("iteration"), int)
         answer = Answer(label, by, 0, -1 if iteration is None else iteration)
+        answer.annotator = annotator
         answer.time = _cell(row.get("time")) or ""
         answer.anchor = _number(row.get("anchor"), int)
         answer.peeked = _is_yes(row.get("peeked"))
+        answer.others = others_from_text(_cell(row.get("others")), self.task.classes)
         for column in ("seconds", "wait", "score", "similarity"):
             setattr(answer, column, _number(row.get(column), float))
         return asdict(answer)
@@ -286,7 +314,9 @@ def match_rows(
     rows:str|None, # Column of row numbers of this pool, if there is one
 ) -> MatchedTable:
     "Match every row of a table. A `ValueError` names the row that is wrong."
-    df = _unescaped(read_table(data))
+    df = table_of(data, text, label, task.classes)
+    if is_of_a_tool(data):
+        text, label = "text", "label"
     if task.table is not None:
         df, text = _our_columns(df, task, text)
     _require_columns(list(df.columns), text, label, rows)
@@ -306,6 +336,37 @@ def match_rows(
             _take_answer(matched, task, n, i, answer)
     return matched
 
+# %% ../../nbs/annotator/exchange.ipynb #e3a4c743
+def table_of(
+    data:Any,          # A frame, a CSV or Parquet file, or a file of an annotation tool
+    text:str="text",   # Column of the texts, or what a tool calls them
+    label:str="label", # Column of the labels, or the tool's question
+    classes:Sequence[str]|None=None, # In a file of a tool, any other label is an error
+) -> pd.DataFrame:
+    "The table of labels; a file of a tool has its columns named `text` and `label`."
+    if is_of_a_tool(data):
+        return read_answers(data, text, label, classes=classes)
+    return _unescaped(read_table(data))
+
+# %% ../../nbs/annotator/exchange.ipynb #62275d59
+def with_keys(
+    frame:pd.DataFrame, # Answers, with a column `id`
+    task:Task,
+) -> pd.DataFrame:
+    "The frame with a column of the table's keys, where the task has keys."
+    if task.key is None:
+        return frame
+    rows = task.rows[frame["id"].to_numpy(int)]
+    name = _KEYS if task.key in [*frame.columns, *TAKEN] else task.key
+    return frame.assign(**{name: task.table[task.key].iloc[rows].tolist()})
+
+# %% ../../nbs/annotator/exchange.ipynb #49e85262
+def _note_other(before, answer):
+    "Note in one answer that another person said the same."
+    said = answer["others"] | {answer["annotator"]: answer["label"]}
+    before["others"] |= {name: label for name, label in said.items()
+                         if name != before["annotator"]}
+
 # %% ../../nbs/annotator/exchange.ipynb #c6896cd4
 def _take_answer(matched, task, n, i, answer):
     "Note the answer of row `n` to text `i`; a `ValueError` where another row contradicts it."
@@ -314,6 +375,7 @@ def _take_answer(matched, task, n, i, answer):
     require(before["label"] == answer["label"],
             f"the same text has two labels at rows {first} and {n}; keep one of them: "
             f"{task.texts[i][:40]!r}")
+    _note_other(before, answer)
 
 def _our_columns(
     df,   # A table, perhaps an export of a session
@@ -332,7 +394,8 @@ def _our_columns(
         if text in df.columns:
             out["text"] = df[text]
             text = "text"
-    if task.key in df.columns and not (out is df and is_export and task.key in _COLUMNS):
+    is_ours = out is df and is_export and task.key in _COLUMNS
+    if task.key in df.columns and _KEYS not in df.columns and not is_ours:
         out = out.assign(**{_KEYS: df[task.key]})
     return out, text
 

@@ -119,9 +119,19 @@ def _renumbered_answers(answers, ids, classes):
     for i, facts in answers.items():
         new = _other(ids, int(i))
         if new is not None:
-            label = facts["label"]
-            label = None if label is None else classes[label]
-            out[str(new)] = facts | dict(label=label, anchor=_other(ids, facts.get("anchor")))
+            out[str(new)] = _renumbered_facts(facts, ids, classes)
+    return out
+
+def _renumbered_facts(facts, ids, classes):
+    "The attributes of an answer, or those that change, in other numbers."
+    out = dict(facts)
+    if out.get("label") is not None:
+        out["label"] = classes[out["label"]]
+    if "anchor" in out:
+        out["anchor"] = _other(ids, out["anchor"])
+    if "others" in out:
+        out["others"] = {name: None if c is None else classes[c]
+                         for name, c in out["others"].items()}
     return out
 
 def _renumbered(event, ids, classes, n):
@@ -137,8 +147,9 @@ def _renumbered(event, ids, classes, n):
         event["label"] = classes[event["label"]]
     if "ids" in event:
         event["ids"] = [int(ids[i]) for i in event["ids"] if ids[i] >= 0]
-    if "answers" in event:
-        event["answers"] = _renumbered_answers(event["answers"], ids, classes)
+    for name in ("answers", "changes"): # of a table, of a merge
+        if name in event:
+            event[name] = _renumbered_answers(event[name], ids, classes)
     return event
 
 # %% ../../nbs/annotator/growth.ipynb #0874b0e2

@@ -9,7 +9,7 @@ __all__ = ['replay', 'read_log']
 import logging, os, shutil, signal, threading, zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +22,9 @@ from ..files import append_line, as_line, atomic, digest, lookup, read_event, re
 _log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/log.ipynb #02dd30b7
-KINDS = ("model", "random", "example", "found", "file", "audit")
+KINDS = ("model", "random", "example", "found", "file", "audit", "overlap")
 LOOP_KINDS = ("model", "random", "example")
-PERSON_KINDS = ("found", "audit")
+PERSON_KINDS = ("found", "audit", "overlap")
 
 # %% ../../nbs/annotator/log.ipynb #4680a28a
 @dataclass
@@ -56,6 +56,8 @@ class Answer:
     anchor:int|None = None   # The anchor nearest to it
     similarity:float|None = None # Cosine of the text and that anchor
     peeked:bool = False      # Did the person look at what the model thinks first?
+    annotator:str = ""       # Who answered, if they gave a name
+    others:dict[str, int|None] = field(default_factory=dict) # What other people said, by name
 
 # %% ../../nbs/annotator/log.ipynb #bc73fd60
 class _Queue:
@@ -252,8 +254,13 @@ def _do_file(book, answers):
             book.put(i, Answer(**facts | here))
 
 # %% ../../nbs/annotator/log.ipynb #08b4747e
-def _do_change(book, id, label):
-    book.answers[id].label = label
+def _do_change(book, id, label, annotator=None):
+    answer = book.answers[id]
+    if annotator not in (None, answer.annotator):
+        said = answer.others | {answer.annotator: answer.label}
+        answer.others = {name: c for name, c in said.items() if name != annotator}
+        answer.annotator = annotator
+    answer.label = label
 
 def _do_undo(book, id):
     book.take(id)
@@ -261,6 +268,12 @@ def _do_undo(book, id):
 def _do_restore(book, ids):
     for i in ids:
         book.take(i)
+
+def _do_merge(book, answers, changes):
+    _do_file(book, answers)
+    for i, facts in changes.items():
+        for name, value in facts.items():
+            setattr(book.answers[int(i)], name, value)
 
 _EVENTS = {
     "ask": _do_ask,
@@ -271,6 +284,7 @@ _EVENTS = {
     "change": _do_change,
     "undo": _do_undo,
     "restore": _do_restore,
+    "merge": _do_merge,
 }
 
 # %% ../../nbs/annotator/log.ipynb #a33c4578
@@ -289,11 +303,16 @@ def _cannot_restore(book, event):
     bare = [i for i in ids if i not in book.answers]
     return f"text {bare[0]} has no answer" if bare else ""
 
+def _cannot_merge(book, event):
+    bare = [i for i in event["changes"] if int(i) not in book.answers]
+    return f"text {bare[0]} has no answer" if bare else ""
+
 _OBJECTIONS = {
     "answer": _cannot_answer,
     "change": _cannot_change,
     "undo": _cannot_change,
     "restore": _cannot_restore,
+    "merge": _cannot_merge,
 }
 
 # %% ../../nbs/annotator/log.ipynb #6414e172
@@ -563,6 +582,20 @@ def _set_aside(path):
     if path.exists():
         shutil.copy2(path, copy)
 
+# %% ../../nbs/annotator/log.ipynb #4a387ec4
+_LATER_ATTRIBUTES = ("annotator", "others", "comment")
+
+def _filled(facts):
+    "The attributes of an answer, later ones only where they hold something."
+    return {name: value for name, value in facts.items()
+            if value or name not in _LATER_ATTRIBUTES}
+
+def _lean(event):
+    "An event without what nobody filled in."
+    if "answers" not in event:
+        return event
+    return event | dict(answers={i: _filled(facts) for i, facts in event["answers"].items()})
+
 # %% ../../nbs/annotator/log.ipynb #c7da6be4
 class OpenFolder:
     "A session's folder that this process has open: its lock, its log, and the book of the log."
@@ -594,6 +627,7 @@ class OpenFolder:
     def write(self, event:dict) -> None:
         "Write an event and apply it. `ValueError` where it does not fit; then nothing changes."
         self.refresh()
+        event = _lean(event)
         why = self.book.objection(event)
         require(not why, why)
         self._stale = True

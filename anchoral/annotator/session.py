@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, UTC
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,11 @@ from anchoral.annotator.audit import (
     hint_of, HINT_RARE, HINT_WINDOW, report_audit, sample_unanswered, score_pool, scores_by_id,
     whole_number)
 from .exchange import (
-    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame)
+    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, with_keys)
+from .formats import write_answers
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
+from .team import draw_overlap, match_answers, plan_merge, settled_labels
 from ..data import Task
 from ..files import lookup, require
 from ..index import as_ids, Keywords
@@ -97,13 +100,23 @@ def _require_fit(al, task):
             f"the ActiveLearner was told {len(al.labelled)} labels already, and a session begins "
             "with what is in the task: give it a new one, and the labels by load()")
 
+def _plain_name(name, what):
+    "The name, or a `ValueError` where no screen and no file can hold it."
+    require(isinstance(name, str), f"the {what} must be a text, got {name!r}")
+    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    require(not odd, f"the {what} {name!r} holds {''.join(odd)!r}: a line break, a control "
+            "character or half of a character; give another name")
+    return name
+
 def _require_name(name):
     "A `ValueError` for a class name that no screen and no file can hold."
     require(isinstance(name, str) and name,
             f"a class's name must be a text that is not empty, got {name!r}")
-    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    require(not odd, f"the class name {name!r} holds {''.join(odd)!r}: a line break, a control "
-            "character or half of a character; give the class another name")
+    _plain_name(name, "class name")
+
+def _signed(annotator):
+    "The part of an event that says who answered, where there is a name."
+    return dict(annotator=annotator) if annotator else {}
 
 # %% ../../nbs/annotator/session.ipynb #2e9da1f4
 def _known_labels(task):
@@ -299,6 +312,7 @@ _WHY_CHOSEN = {
     "random": "it was drawn at random",
     "example": "you gave it as an example",
     "found": "you searched for it",
+    "overlap": "another person answers it too",
 }
 
 def _opinion(batch:Batch, i:int, task:Task) -> dict:
@@ -408,7 +422,9 @@ class Session(_Engine):
         query_size:int=10,  # Texts per batch, $b$
         ahead:int=1,        # Batches prepared while you label; 0 waits, as the paper does
         repair:bool=False,  # Open a damaged folder with what is whole? The damaged file is kept
+        annotator:str="",   # Who answers; the name is kept with each answer
     ):
+        self.annotator = _plain_name(annotator, "annotator's name")
         self.loaded = pd.DataFrame(columns=LOADED_COLUMNS) # What `load` did, row by row
         super().__init__(al, task, folder, query_size, ahead, repair)
         self._words = Keywords(task.texts)                 # For `find`
@@ -430,7 +446,8 @@ class Session(_Engine):
             self._write(do="answer", id=now, label=label,
                         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                         seconds=round(self._watch.seconds(), 3),
-                        wait=round(self._watch.waited, 3), peeked=now in self._peeked)
+                        wait=round(self._watch.waited, 3), peeked=now in self._peeked,
+                        **_signed(self.annotator))
             self._watch.answered()
             self._mark()
         return True
@@ -456,7 +473,8 @@ class Session(_Engine):
             answers = self.book.answers
             require(id in answers, f"text {id} has no answer yet, so there is none to change; "
                     f"answered are {list(answers)[-5:]} (the last five)")
-            self._write(do="change", id=int(id), label=class_number(label, self.task.classes))
+            self._write(do="change", id=int(id), label=class_number(label, self.task.classes),
+                        **_signed(self.annotator))
 
     def restore(self, ids:Iterable[int]) -> None:
         "Let skipped texts be asked again."
@@ -633,6 +651,45 @@ class Session(_Engine):
                         f"text {i} has an answer; change it with change({i}, label)")
             self._write(do="batch", kind="found", ids=ids)
 
+    # Share
+
+    def overlap(self,
+        n:int=50,        # Texts
+        seed:int=0,      # The same seed gives everybody the same texts
+        other:Any=None,  # A session, a table or a file: take texts that this person labelled
+    ) -> pd.DataFrame:
+        """Put texts that another person answers too in front of the queue; see `team`. Columns
+        `id`, `text`, also of those that have an answer here."""
+        n = whole_number(n, "n")
+        seed = whole_number(seed, "seed", 0)
+        labels = None
+        if other is not None:
+            theirs = match_answers(other, self.task).answers
+            labels = {i: a["label"] for i, a in theirs.items() if a["label"] is not None}
+        ids = draw_overlap(self.task.texts, n, seed, labels)
+        with self._changing():
+            asked = [i for b in self.book.batches if b.kind == "overlap" for i in b.ids]
+            new = [i for i in ids if i not in self.book.answers and i not in asked]
+            if new:
+                self._write(do="batch", kind="overlap", ids=new)
+        return pd.DataFrame(dict(id=ids, text=[self.task.texts[i] for i in ids]))
+
+    def merge(self,
+        other:Any,        # Another person's session, its table, or a file
+        settled:Any=None, # A table or file: columns `text` and `settled`, from `disagreements`
+    ) -> int:
+        """Take in another person's answers; see `team`. Where labels differ, `settled` decides,
+        and what it leaves open is an error with the texts. The number of answers that changed."""
+        matched = match_answers(other, self.task)
+        agreed = settled_labels(settled, self.task)
+        with self._changing():
+            plan = plan_merge(self.book.answers, matched.answers, agreed, self.annotator,
+                              self.task)
+            if plan.answers or plan.changes:
+                self._write(do="merge", **plan._asdict())
+        self.loaded = matched.report(plan.answers, [int(i) for i in plan.changes])
+        return len(plan.answers) + len(plan.changes)
+
     # Use
 
     def frame(self) -> pd.DataFrame:
@@ -640,14 +697,18 @@ class Session(_Engine):
         return answers_frame(self.book, self.task)
 
     def export(self,
-        path:Path|str,  # A name that ends in .csv or .parquet
+        path:Path|str,  # A name that ends in .csv or .parquet; for a tool in .json or .jsonl
         safe:bool=True, # In a CSV, keep spreadsheets from running cells?
+        format:str="",  # For a tool: `label-studio`, `doccano` or `argilla`
     ) -> Path:
-        "Write the answers to CSV or Parquet: `frame()`, or each row of your table with its answer."
+        """Write the answers to CSV or Parquet: `frame()`, or each row of your table with its
+        answer. For an annotation tool, the texts that have an answer, with their keys."""
+        if format:
+            return write_answers(with_keys(self.frame(), self.task), path, format)
         return save_frame(self.task.to_rows(self.frame()), path, safe)
 
     def load(self,
-        data:pd.DataFrame|Path|str, # A frame, or a file that `Task.from_frame` could read
+        data:pd.DataFrame|Path|str, # A frame, a file that `Task.from_frame` reads, or of a tool
         overwrite:bool=False, # Where an answer differs from the session's, take the file's?
         text:str="text",      # Column of the texts, by which rows without a key are matched
         label:str="label",    # Column of the labels
@@ -661,7 +722,9 @@ class Session(_Engine):
             changed = matched.changed(have, overwrite, self.task.texts)
             new = matched.new(have)
             for i in changed:
-                self._write(do="change", id=i, label=matched.answers[i]["label"])
+                theirs = matched.answers[i]
+                self._write(do="change", id=i, label=theirs["label"],
+                            **_signed(theirs["annotator"]))
             if new:
                 self._write(do="file", answers=new)
         self.loaded = matched.report(new, changed)

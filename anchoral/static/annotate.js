@@ -39,6 +39,7 @@ const KINDS = {
   example: "your example",
   found: "you searched for it",
   audit: "audit: never trained on",
+  overlap: "another person answers it too",
 };
 
 function make(tag, cls, parent, text) {

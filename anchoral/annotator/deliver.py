@@ -86,13 +86,15 @@ def _out_of_fold(
 def _best_threshold(
     rare:np.ndarray,   # (n,) bool, the truth
     scores:np.ndarray, # (n,) scores
+    ceiling:float=1.,  # The threshold is no higher
 ) -> tuple[float, float]: # The threshold, and its F2
     "The score from which on a text should be called rare, for the highest F2."
-    from sklearn.metrics import precision_recall_curve
+    from sklearn.metrics import fbeta_score, precision_recall_curve
     precision, recall, thresholds = precision_recall_curve(rare, scores)
     f2 = 5*precision*recall / np.maximum(4*precision + recall, 1e-12)
-    best = int(f2[:-1].argmax()) # the last point of the curve has no threshold
-    return float(np.clip(thresholds[best], 1e-6, 1 - 1e-6)), float(f2[best])
+    best = thresholds[f2[:-1].argmax()] # the last point of the curve has no threshold
+    threshold = float(np.clip(best, 1e-6, min(ceiling, 1 - 1e-6)))
+    return threshold, float(fbeta_score(rare, scores >= threshold, beta=2))
 
 # %% ../../nbs/annotator/deliver.ipynb #8825be1e
 def _at_one_half(
@@ -142,8 +144,8 @@ def deliver(
                         "can be cross-validated: balanced class weights, threshold .5.")
     search = _search(x, y, minority, folds)
     scores = _out_of_fold(search.best_estimator_, x, y, minority, folds)
-    threshold, f2 = _best_threshold(rare, scores)
     C, weight = (search.best_params_[name] for name in ("C", "class_weight"))
+    threshold, f2 = _best_threshold(rare, scores, .5 if weight else rare.mean())
     head = Head(n_classes, minority, C=C, balanced=weight is not None).fit(x, y)
     return Delivery(head, minority, threshold, f"{counted}. Chosen by {len(folds)}-fold "
                     f"cross-validation: C={C:g}, {weight or 'equal'} class weights (average "

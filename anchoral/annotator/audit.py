@@ -7,11 +7,13 @@ __all__ = []
 
 # %% ../../nbs/annotator/audit.ipynb #a6ba1a90
 from collections.abc import Callable, Container, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .log import Book
+from ..data import read_table
 from ..files import require
 
 # %% ../../nbs/annotator/audit.ipynb #8e087897
@@ -294,6 +296,50 @@ def report_audit(
 ) -> pd.DataFrame:
     "`estimate` of the last audit in the book, from the answers it has so far."
     return estimate(last_audit(book, labels), _known_before(book, labels), level)
+
+# %% ../../nbs/annotator/audit.ipynb #487c875b
+_AUDIT_COLUMNS = ["stratum", "strata", "before_audit"]
+
+def _stratum_sizes(batch):
+    "The sizes of all strata of an audit, in their order; 0 for one that does not exist."
+    if batch.totals:
+        return batch.totals
+    sizes = dict(zip(batch.strata, batch.sizes))
+    return [sizes.get(h, 0) for h in range(max(sizes) + 1)]
+
+# %% ../../nbs/annotator/audit.ipynb #30d3ecca
+def with_audit(
+    frame:pd.DataFrame, # A row per answer, with its `id`
+    book:Book,
+) -> pd.DataFrame:
+    "The frame with the columns of the last audit, if there was one."
+    if not any(b.kind == "audit" and b.strata for b in book.batches):
+        return frame
+    last = _last_drawn(book)
+    stratum = frame.id.map(dict(zip(last.ids, last.strata))).astype("Int64")
+    sizes = " ".join(map(str, _stratum_sizes(last)))
+    strata = np.where(stratum.notna(), sizes, None)
+    return frame.assign(stratum=stratum, strata=strata, before_audit=frame.id.isin(last.known))
+
+def loaded_audit(
+    data:pd.DataFrame|Path|str, # The table that is loaded
+    loaded:pd.DataFrame,        # What became of its rows: columns `row`, `id`, `done`
+) -> dict|None:
+    "The event of the audit in a table, or None where it brings no new answer of an audit."
+    table = read_table(data)
+    if not set(_AUDIT_COLUMNS) <= set(table.columns):
+        return None
+    rows = loaded[loaded.id.notna()]
+    facts = table.iloc[rows.row][_AUDIT_COLUMNS].assign(id=rows.id.to_numpy(int),
+                                                        done=rows.done.to_numpy())
+    audited = facts[pd.to_numeric(facts.stratum).notna()]
+    if not (audited.done == "new").any():
+        return None
+    stratum = pd.to_numeric(audited.stratum).astype(int).tolist()
+    totals = [int(float(size)) for size in str(audited.strata.iloc[0]).split()]
+    known = facts.id[facts.before_audit.astype(str).str.casefold() == "true"]
+    return dict(do="batch", kind="audit", ids=audited.id.tolist(), strata=stratum,
+                sizes=[totals[h] for h in stratum], totals=totals, known=known.tolist())
 
 # %% ../../nbs/annotator/audit.ipynb #231580a2
 def _shares(sample:pd.DataFrame) -> pd.Series:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from anchoral.annotator.audit import (
-    answered_audit, audit_rows, plan_of, report_audit, sample_unanswered, score_pool, scores_by_id,
-    whole_number)
+from .audit import (
+    answered_audit, audit_rows, loaded_audit, plan_of, report_audit, sample_unanswered, score_pool,
+    scores_by_id, whole_number, with_audit)
 from .deliver import (
     deliver, deliver_as_is, nothing_rare, quality_curve, ranked, trained_rows)
 from .stopping import hint_of, HINT_RARE, HINT_WINDOW
@@ -652,8 +652,8 @@ class Session(_Engine):
     # Use
 
     def frame(self) -> pd.DataFrame:
-        "One row per answered text, in the order of the answers."
-        return answers_frame(self.book, self.task)
+        "One row per answered text, in the order of the answers; the last audit has its columns."
+        return with_audit(answers_frame(self.book, self.task), self.book)
 
     def export(self,
         path:Path|str,  # A name that ends in .csv or .parquet
@@ -678,9 +678,12 @@ class Session(_Engine):
             new = matched.new(have)
             for i in changed:
                 self._write(do="change", id=i, label=matched.answers[i]["label"])
+            self.loaded = matched.report(new, changed)
+            audit = loaded_audit(data, self.loaded)
+            if audit:
+                self._write(**audit)
             if new:
                 self._write(do="file", answers=new)
-        self.loaded = matched.report(new, changed)
         return len(new) + len(changed)
 
     # Deliver

@@ -369,7 +369,7 @@ def planned_size(
         low, high = ends["recall"]
         if high - low <= 2*within:
             return n
-        n = int(float(f"{n*1.15:.2g}")) + 1
+        n = int(float(f"{n*1.15:.2g}"))
     return total
 
 # %% ../../nbs/annotator/audit.ipynb #b2847d6c

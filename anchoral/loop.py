@@ -36,7 +36,7 @@ class Seeds:
     "One seed per source of randomness."
     model:int = 0    # Initial weights; the same at every iteration
     order:int = 0    # Order of the training data, dropout
-    filter:int = 0   # The filter, and the random batches while a class has no label
+    filter:int = 0   # The filter, and the random batches while there is no model
     strategy:int = 0 # The strategy
 
     def rng(self,
@@ -281,9 +281,17 @@ class ActiveLearner:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        "The classes that have no label yet. While there is one, batches are drawn at random."
+        "The classes that have no label yet: the model gives them probability 0."
         present = self.state.labels[self.labelled]
         return tuple(np.setdiff1d(np.arange(self.state.n_classes), present).tolist())
+
+    @property
+    def can_start(self) -> bool:
+        "Can the model choose? Two classes need a label, one of them rare where any is."
+        missing = self.missing
+        rare = self.state.minority
+        seen_rare = not rare or not set(rare) <= set(missing)
+        return seen_rare and self.state.n_classes - len(missing) >= 2
 
     def _open_labelled(self) -> np.ndarray:
         "Ids of the open batch that have a label, in the order of the answers."
@@ -311,26 +319,41 @@ class ActiveLearner:
             return check_probs(out.probs, len(ids), self.state.n_classes, who), rows
         return Outputs(ids, compute)
 
-    def _first_batch(self, b:int) -> np.ndarray:
-        "A batch while some class has no label: the examples, then random instances."
+    def _examples_left(self, b:int) -> np.ndarray:
+        "At most `b` of the examples that have no answer, while some class has no label."
+        if not self.missing:
+            return self.examples[:0]
         free = ~self.state.excluded
-        examples = self.examples[free[self.examples]][:b]
-        if len(examples):
-            return examples
-        if self.warn_missing:
-            _log.warning("no label yet of %s %s: batches are random until each class has one. "
-                         "If you know an instance of it, tell it, or name it in examples=.",
-                         "class" if len(self.missing) == 1 else "classes",
-                         ", ".join(map(str, self.missing)))
-            self.warn_missing = False
-        left = np.flatnonzero(free)
+        return self.examples[free[self.examples]][:b]
+
+    def _warn_missing(self) -> None:
+        "Name the classes without a label in the log, once."
+        if not self.missing or not self.warn_missing:
+            return
+        so = "the model does not look for any"
+        if not self.can_start:
+            rare = ", one of them rare," if self.state.minority else ""
+            so = f"batches are random until two classes{rare} have one"
+        _log.warning("no label yet of %s %s: %s. If you know an instance of it, tell it, or "
+                     "name it in examples=; to look for one among texts, Session.find.",
+                     "class" if len(self.missing) == 1 else "classes",
+                     ", ".join(map(str, self.missing)), so)
+        self.warn_missing = False
+
+    def _random_batch(self, b:int) -> np.ndarray:
+        "Instances without an answer, drawn at random."
+        left = np.flatnonzero(~self.state.excluded)
         rng = self.seeds.rng("start", self.iteration)
         return rng.choice(left, min(b, len(left)), replace=False)
 
     def _next_batch(self, b:int) -> tuple[Subpool|None, np.ndarray]:
         "The subpool, if a filter made one, and the query."
-        if self.missing:
-            return None, self._first_batch(b)
+        examples = self._examples_left(b)
+        if len(examples):
+            return None, examples
+        self._warn_missing()
+        if not self.can_start:
+            return None, self._random_batch(b)
         self.fit()
         return _select(self.state, self.filter, self.strategy, b, self.seeds)
 
@@ -338,7 +361,8 @@ class ActiveLearner:
         b:int=25, # Query size, $b$
     ) -> np.ndarray:
         """(m,) int64 ids to label, best first: `b`, or fewer if the subpool is smaller.
-        While a class is `missing`, they are the examples, and then random instances.
+        While a class is `missing`, examples come first; random instances follow until the model
+        `can_start`.
         Raises `ValueError`, and changes nothing, if the filter or the strategy returns
         what it must not."""
         require(isinstance(b, (int, np.integer)) and b >= 1,

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from worlds import clustered
 
-from anchoral.annotator.audit import draw_audit, estimate, stops, strata
+from anchoral.annotator.audit import draw_audit, estimate, strata
 from anchoral.annotator.log import read_log
 from anchoral.annotator.session import Session, choose
+from anchoral.annotator.stopping import stops
 from anchoral.annotator.widget import annotate, hear
 from anchoral.data import Task, from_frame
 from anchoral.filters import make_filter
@@ -472,13 +473,43 @@ def test_find_on_a_large_pool_is_ready_when_the_next_session_opens(tmp_path, mon
 def test_predict(tmp_path, session):
     with pytest.raises(ValueError, match="no text is labelled"): session.predict()
     label(session, 30)
-    scores = session.predict(tmp_path/"scores.csv", batch=7)
+    scores = session.predict(tmp_path/"scores.csv", batch=7, model="querying")
     assert (tmp_path/"scores.csv").read_text().count("\n") == 121
     assert np.allclose(pd.read_csv(tmp_path/"scores.csv").score, scores.score)
     ids = sorted(session.labels)
     head = Head(2, (1,)).fit(VECTORS[ids], np.array([session.labels[i] for i in ids]))
     assert np.allclose(scores.p_rare, head.outputs(VECTORS).probs[:, 1], atol=1e-6)
     assert scores.label.dropna().map(("other", "rare").index).to_dict() == session.labels
+
+
+def test_predict_delivers_a_model_of_its_own(session):
+    "Another route to the same: the search of scikit-learn by hand, and the odds moved to the threshold."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import average_precision_score, fbeta_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    label(session, 40)
+    scores = session.predict()
+    assert list(scores) == ["id", "label", "predicted", "score", "p_other", "p_rare"]
+    assert ((scores.predicted == "rare") == (scores.score >= .5)).all()
+    made = session._made[1]
+    ids = sorted(session.labels)
+    x, y = VECTORS[ids].astype(float), np.array([session.labels[i] for i in ids])
+    cv = StratifiedKFold(min(5, y.sum()), shuffle=True, random_state=0)
+    tried = {}
+    for C in (1, 10, 100, 1000):
+        for weight in (None, "balanced"):
+            model = LogisticRegression(C=C, class_weight=weight, max_iter=1000)
+            out = cross_val_predict(model, x, y, cv=cv, method="predict_proba")[:, 1]
+            folds = [average_precision_score(y[test], out[test]) for _, test in cv.split(x, y)]
+            tried[C, weight == "balanced"] = np.mean(folds), out
+    best, out = tried[made.learner.C, made.learner.balanced]
+    assert best == max(value for value, _ in tried.values())
+    f2 = {t: fbeta_score(y, out >= t, beta=2) for t in out}
+    assert f2[min(f2, key=lambda t: abs(t - made.threshold))] == max(f2.values())
+    plain = made.learner.outputs(VECTORS).probs[:, 1]
+    assert np.array_equal(scores.score >= .5, plain.astype(float) >= made.threshold - 1e-6)
+    assert (np.diff(scores.score[np.argsort(plain)]) >= -1e-6).all()  # the order of the texts is the learner's
+    assert f"C={made.learner.C:g}" in session.delivered and "cross-validation" in session.delivered
 
 
 def test_audit_is_never_trained_on(session):

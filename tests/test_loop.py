@@ -5,11 +5,11 @@ import pytest
 import scipy.sparse
 from worlds import clustered, learner_of, started, world
 
-from anchoral.filters import Subpool, make_filter
+from anchoral.filters import FILTERS, Subpool, make_filter
 from anchoral.head import Head
 from anchoral.index import ExactIndex
 from anchoral.loop import ActiveLearner, Seeds, simulate
-from anchoral.strategies import Outputs, make_strategy
+from anchoral.strategies import STRATEGIES, Outputs, make_strategy
 
 # ---------------------------------------------------------------- parts that cannot work are refused when put together
 
@@ -188,14 +188,76 @@ def test_missing_classes_are_named_and_said_once_at_the_first_random_batch(caplo
     with caplog.at_level("WARNING"):
         assert al.ask(5).tolist() == [7] and not caplog.records # an example of the user's: nothing is random yet
         al.tell([7], [3])
-        for _ in range(2):
-            ids = al.ask(5)
-            al.tell(ids, np.zeros(len(ids), int))
-    assert al.missing == (1, 2) and al.subpool is None
+        ids = al.ask(5)
+        assert al.subpool is None and not al.can_start
+        al.tell(ids, np.zeros(len(ids), int))
+        ids = al.ask(5)
+        al.tell(ids, np.zeros(len(ids), int))
+    assert al.missing == (1, 2) and al.subpool is not None and al.can_start  # two classes are enough, one of them rare
     said = [r.getMessage() for r in caplog.records]
     assert len(said) == 1 and said[0].startswith("no label yet of classes 0, 1, 2: batches are random")
     al.tell(np.flatnonzero(~al.state.excluded)[:2], [1, 2])
     assert al.missing == () and len(al.ask(5)) == 5 and al.subpool is not None
+
+
+def missing_one(**parts):
+    "Four classes of which 2, a rare one, has no label; the model can start."
+    al, truth = world(n_classes=4, learner=Head(4), minority=(1, 2, 3), **parts)
+    some = np.flatnonzero(truth != 2)[:30]
+    al.tell(some, truth[some])
+    return al, truth
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_a_class_without_a_label_has_no_anchors_and_probability_0(filter):
+    al, truth = missing_one(filter=filter)
+    query = al.ask(6)
+    assert al.missing == (2,) and len(query) == 6 and al.subpool is not None
+    probs = al.outputs(np.arange(200)).probs
+    assert (probs[:, 2] == 0).all() and np.allclose(probs.sum(1), 1) and np.isfinite(probs).all()
+    if al.subpool.anchors is not None: assert 2 not in truth[al.subpool.anchors]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_asks_while_a_class_is_missing(strategy):
+    al, truth = missing_one(strategy=make_strategy(strategy, (1, 2, 3)))
+    assert len(al.ask(6)) == 6 and al.subpool is not None
+    al.tell(al.batch, truth[al.batch])
+    found = np.flatnonzero(truth == 2)[:1]
+    if 2 in al.missing: al.tell(found, [2])
+    assert al.missing == () and len(al.ask(6)) == 6 and (al.outputs(np.arange(200)).probs[:, 2] > 0).all()
+
+
+def test_without_a_rare_label_batches_are_random():
+    "Two common classes have a label: there could be a model, but no anchor of a rare class."
+    al, truth = world(n_classes=3, learner=Head(3), minority=(2,), filter=lambda *args: 1 / 0)
+    al.tell(np.flatnonzero(truth < 2)[:20], truth[truth < 2][:20])
+    for _ in range(2):
+        ids = al.ask(5)
+        assert al.missing == (2,) and al.subpool is None and not al.can_start and al.scored == 0
+        al.tell(ids, np.zeros(5, int))
+    al.tell(np.flatnonzero((truth == 2) & ~al.state.excluded)[:1], [2])
+    assert al.can_start
+    with pytest.raises(ZeroDivisionError): al.ask(5)
+
+
+def test_without_rare_classes_any_two_are_enough():
+    al, _ = world(n_classes=3, learner=Head(3), minority=())
+    al.tell([0, 1], [0, 2])
+    assert al.can_start and len(al.ask(5)) == 5 and al.subpool is not None
+
+
+def test_examples_of_a_missing_class_come_before_the_model():
+    truth = world(n_classes=4, learner=Head(4))[1]
+    examples = [int(np.flatnonzero(truth == c)[0]) for c in (1, 2, 3)]
+    al, truth = world(n_classes=4, learner=Head(4), minority=(1, 2, 3), examples=examples)
+    asked = []
+    for _ in range(3):
+        asked.append(al.ask(1).tolist())
+        assert al.subpool is None
+        al.tell(asked[-1], truth[asked[-1]])
+    assert asked == [[i] for i in examples] and al.missing == (0,)
+    assert len(al.ask(4)) == 4 and al.subpool is not None
 
 
 # ---------------------------------------------------------------- rows and columns

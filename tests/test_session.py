@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from worlds import clustered
 
 from anchoral.annotator import log as log_module
-from anchoral.annotator.audit import stops
 from anchoral.annotator.log import Answer, Book, Log, OpenFolder, pool_facts, read_log, replay
 from anchoral.annotator.session import Session, keys_of
+from anchoral.annotator.stopping import stops
 from anchoral.annotator.widget import hear
 from anchoral.data import Task, read_table
 from anchoral.files import append_line

@@ -39,6 +39,7 @@ class Batch:
     strata:list[int]|None = None       # In an audit: the stratum of each instance
     sizes:list[int]|None = None        # In an audit: the size of that stratum
     known:list[int]|None = None        # Ids that had an answer when the audit was drawn
+    totals:list[int]|None = None       # In an audit that was loaded: the sizes of all strata
     closed:bool = False                # Did every text have an answer at some time?
 
 # %% ../../nbs/annotator/log.ipynb #77f899c1
@@ -219,7 +220,7 @@ def _do_ask(book, b, batches):
 def _do_batch(book, kind, ids, **facts):
     lookup(kind, dict.fromkeys(KINDS), "kind")
     if kind == "audit":
-        facts["known"] = list(book.answers) # later answers are in the strata already
+        facts.setdefault("known", list(book.answers)) # later answers are in the strata already
     by_loop = kind in LOOP_KINDS
     if not (by_loop and ids == book.asked_last):
         book.add_batch(Batch(kind, list(ids), **facts))

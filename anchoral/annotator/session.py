@@ -17,17 +17,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anchoral.annotator.audit import (
-    hint_of, HINT_RARE, HINT_WINDOW, report_audit, sample_unanswered, score_pool, scores_by_id,
-    whole_number)
+from .audit import (
+    answered_audit, audit_rows, loaded_audit, plan_of, report_audit, sample_unanswered, score_pool,
+    scores_by_id, whole_number, with_audit)
+from .deliver import (
+    deliver, deliver_as_is, nothing_rare, quality_curve, ranked, trained_rows)
+from .stopping import hint_of, HINT_RARE, HINT_WINDOW
 from .exchange import (
     answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, with_keys)
 from .formats import write_answers
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
 from .team import draw_overlap, match_answers, plan_merge, settled_labels
+from ..contracts import part_name
 from ..data import Task
 from ..files import lookup, require
+from ..head import Head
 from ..index import as_ids, Keywords
 from ..loop import ActiveLearner
 
@@ -286,14 +291,19 @@ def keys_of(classes:Sequence[str]) -> list[str]:
     return list(classes) if are_digits else [str(c + 1) for c in range(len(classes))]
 
 # %% ../../nbs/annotator/session.ipynb #d4c44be0
+def _is_asked_by_model(book):
+    "Did a model choose the last batch of the loop?"
+    asked = [batch.kind for batch in book.batches if batch.kind in LOOP_KINDS]
+    return bool(asked) and asked[-1] == "model"
+
 def _missing_note(book, classes):
     "Which classes have no label yet, what follows from it, and how to look for one."
     missing = [repr(classes[c]) for c in book.missing()]
     if not missing:
         return ""
-    asked = [batch.kind for batch in book.batches if batch.kind in LOOP_KINDS]
-    by_model = bool(asked) and asked[-1] == "model"
-    so = "the model does not look for any" if by_model else "texts are drawn at random"
+    so = "texts are drawn at random"
+    if _is_asked_by_model(book):
+        so = "the model does not look for any"
     return (f"No text is labelled {' or '.join(missing)} yet, so {so}. To look for one: "
             "session.find('a word of it') or session.find(like='a text like it'), "
             "then session.look_at(ids).")
@@ -400,17 +410,25 @@ def _best_matches(scores, excluded, k, least):
     return best[scores[best] > least]
 
 # %% ../../nbs/annotator/session.ipynb #6d4a036f
-def _trained(al, book, classes):
-    "An `ActiveLearner` fitted on every label that was not given in an audit."
+def _may_train(book):
+    "Id to class, of every label that was not given in an audit, in the order of the answers."
+    return {i: a.label for i, a in book.answers.items()
+            if a.label is not None and a.by != "audit"}
+
+def _trained(al, labels, classes):
+    "An `ActiveLearner` of the same parts, fitted on the labels."
     al = _fresh(al)
-    labels = {i: a.label for i, a in book.answers.items()
-              if a.label is not None and a.by != "audit"}
-    missing = [name for c, name in enumerate(classes) if c not in labels.values()]
-    if missing:
-        raise ValueError(f"no text is labelled {missing[0]!r} yet: label at least one of each "
-                         "class before predict")
-    al.tell(list(labels), list(labels.values()))
+    ids, y = trained_rows(labels, classes)
+    al.tell(ids, y)
     return al.fit()
+
+def _delivery(al, labels, classes):
+    "The model to deliver: searched where the learner is a head, else the learner as it is."
+    ids, y = trained_rows(labels, classes)
+    if isinstance(al.learner, Head):
+        return deliver(al.x[ids], y, al.state.n_classes, al.state.minority)
+    fitted = _trained(al, labels, classes)
+    return deliver_as_is(fitted.learner, fitted.state.minority, part_name(al.learner))
 
 # %% ../../nbs/annotator/session.ipynb #b86b4b7e
 class Session(_Engine):
@@ -426,6 +444,7 @@ class Session(_Engine):
     ):
         self.annotator = _plain_name(annotator, "annotator's name")
         self.loaded = pd.DataFrame(columns=LOADED_COLUMNS) # What `load` did, row by row
+        self._made = None                                   # Labels and model of the last delivery
         super().__init__(al, task, folder, query_size, ahead, repair)
         self._words = Keywords(task.texts)                 # For `find`
 
@@ -693,8 +712,8 @@ class Session(_Engine):
     # Use
 
     def frame(self) -> pd.DataFrame:
-        "One row per answered text, in the order of the answers."
-        return answers_frame(self.book, self.task)
+        "One row per answered text, in the order of the answers; the last audit has its columns."
+        return with_audit(answers_frame(self.book, self.task), self.book)
 
     def export(self,
         path:Path|str,  # A name that ends in .csv or .parquet; for a tool in .json or .jsonl
@@ -725,44 +744,121 @@ class Session(_Engine):
                 theirs = matched.answers[i]
                 self._write(do="change", id=i, label=theirs["label"],
                             **_signed(theirs["annotator"]))
+            self.loaded = matched.report(new, changed)
+            audit = loaded_audit(data, self.loaded)
+            if audit:
+                self._write(**audit)
             if new:
                 self._write(do="file", answers=new)
-        self.loaded = matched.report(new, changed)
         return len(new) + len(changed)
+
+    # Deliver
+
+    def _deliver(self):
+        "The model to deliver. It is made once for the same labels; hold the model's lock."
+        labels = _may_train(self.book)
+        if self._made is None or self._made[0] != labels:
+            self._made = labels, _delivery(self.al, labels, self.task.classes)
+        return self._made[1]
+
+    def _scores(self, model, batch):
+        "A row per text of the pool, by either model."
+        makers = {"delivery": self._deliver, "querying": self._querying}
+        make = lookup(model, makers, "model")
+        with self._model:
+            made = make()
+            def probs(ids):
+                return made.probs(self.al.x[ids])
+            return score_pool(probs, len(self.task.texts), self.labels, self.task.classes,
+                              self.book.minority, batch)
+
+    def _querying(self):
+        "The model that asks, trained on all labels; hold the model's lock."
+        al = _trained(self.al, _may_train(self.book), self.task.classes)
+        return deliver_as_is(al.learner, al.state.minority, part_name(al.learner))
 
     def predict(self,
         path:Path|str|None=None, # A CSV file for the scores, if wanted
         batch:int=4096,          # Texts scored at once
         safe:bool=True,          # In the file, keep spreadsheets from running cells?
+        model:str="delivery",    # Or "querying": the model that asks, trained on all labels
     ) -> pd.DataFrame:
         """Train on all labels and score every text, or each row of your table: columns `id`,
         `label` (the answer, if it has one), `predicted`, `score` (of the minority), and a
-        probability per class."""
-        batch = whole_number(batch, "batch")
-        labels = self.labels
-        classes = self.task.classes
-        with self._model:
-            al = _trained(self.al, self.book, classes)
-            scores = score_pool(al, labels, classes, self.book.minority, batch)
+        probability per class. A text is called rare from a score of .5 on; `delivered` says how
+        the model was made."""
+        scores = self._scores(model, whole_number(batch, "batch"))
+        note = nothing_rare(scores)
+        if note:
+            _log.warning(note)
         scores = self.task.to_rows(scores)
         if path is not None:
             save_frame(scores, path, safe)
         return scores
 
+    @property
+    def delivered(self) -> str:
+        "How the model that you deliver was made, or that there is none yet."
+        if self._made is None:
+            return "No model was made yet: call predict(), review() or quality()."
+        labels, delivery = self._made
+        later = len(_may_train(self.book)) - len(labels)
+        since = f" Since then you gave {later} labels more." if later > 0 else ""
+        return f"The model is {delivery}{since}"
+
+    def review(self,
+        k:int=50, # How many texts
+    ) -> pd.DataFrame:
+        """Texts without an answer that are most likely rare, best first: columns `id`, `score`,
+        `text`. To label them next: `session.look_at(session.review(20).id)`."""
+        k = whole_number(k, "k")
+        scores = self._scores("delivery", batch=4096)
+        audits = [batch.ids for batch in self.book.batches if batch.kind == "audit"]
+        return ranked(scores, self.task.texts, k, np.concatenate([[], *audits]))
+
+    def quality(self) -> pd.DataFrame:
+        """A row per point of the curve: `labels`, `rare` ones among them, `quality` (average
+        precision) with its range `low` to `high`, `measured` by audit or cross-validation.
+        `.plot(x="labels", y="quality")` draws it."""
+        with self._model:
+            delivery = self._deliver()
+        head = delivery.learner
+        require(isinstance(head, Head), "a curve trains thirty models, which only a head does in "
+                f"seconds; this session's learner is a {part_name(self.al.learner)}")
+        labels = _may_train(self.book)
+        x = self.al.x[np.array(list(labels), np.int64)]
+        y = np.array(list(labels.values()), np.int64)
+        return quality_curve(head, x, y, audit_rows(self.book, self.labels, self.al.x))
+
     def audit(self,
         scores:pd.DataFrame, # What `predict` gave: these predictions are audited
-        n:int=100,           # Texts to label
+        n:int|None=100,      # Texts to label; None: as many as `audit_plan` says
         seed:int=0,
     ) -> pd.DataFrame:
         "Draw an audit from the texts without an answer and put it in front of the queue."
-        n = whole_number(n, "n")
         seed = whole_number(seed, "seed", 0)
         values = scores_by_id(self.task.from_rows(scores), len(self.task.texts))
+        n = self._audit_size(values, .1)[0] if n is None else whole_number(n, "n")
         with self._changing():
             sample = sample_unanswered(values, self.book.answers, n, seed)
             self._write(do="batch", kind="audit", ids=sample.id.tolist(),
                         strata=sample.stratum.tolist(), sizes=sample["size"].tolist())
         return sample
+
+    def _audit_size(self, values, within):
+        labels = self.labels
+        found = len(labels), sum(c in self.book.minority for c in labels.values())
+        return plan_of(values, self.book.answers, found, answered_audit(self.book, labels), within)
+
+    def audit_plan(self,
+        scores:pd.DataFrame, # What `predict` gave
+        within:float=.1,     # Half the width of the interval of the recall
+    ) -> str:
+        "How many texts the next audit needs, in a sentence."
+        values = scores_by_id(scores, len(self.task.texts))
+        n, prevalence = self._audit_size(values, within)
+        return (f"A recall to within ± {within:g} at this prevalence, {prevalence:.1%}, needs an "
+                f"audit of about {n} texts: session.audit(scores, n={n}).")
 
     def audit_report(self, level:float=.95) -> pd.DataFrame:
         "Prevalence, precision and recall by the last audit, from the answers it has so far."
@@ -775,7 +871,16 @@ class Session(_Engine):
         "What the last texts chosen by a model say about stopping. See how often it was wrong."
         window = whole_number(window, "window")
         most = whole_number(most, "most", 0)
-        return _missing_note(self.book, self.task.classes) or hint_of(self.book, window, most)
+        note = _missing_note(self.book, self.task.classes)
+        if note and not _is_asked_by_model(self.book):
+            return note
+        hint = hint_of(self.book, window, most, self._calls)
+        return f"{note} {hint}" if note else hint
+
+    def _calls(self):
+        "How many texts without an answer the model that asks calls rare."
+        scores = self._scores("querying", batch=4096)
+        return int((scores.score[scores.label.isna()] >= .5).sum())
 
 # %% ../../nbs/annotator/session.ipynb #94e414a0
 @atexit.register

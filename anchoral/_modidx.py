@@ -1575,6 +1575,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'anchoral.study.profiles._block': ('study/profiles.html#_block', 'anchoral/study/profiles.py'),
                                          'anchoral.study.profiles._both': ('study/profiles.html#_both', 'anchoral/study/profiles.py'),
                                          'anchoral.study.profiles._name_of': ('study/profiles.html#_name_of', 'anchoral/study/profiles.py'),
+                                         'anchoral.study.profiles._no_op': ('study/profiles.html#_no_op', 'anchoral/study/profiles.py'),
                                          'anchoral.study.profiles._other_models': ( 'study/profiles.html#_other_models',
                                                                                     'anchoral/study/profiles.py'),
                                          'anchoral.study.profiles._paper_sized': ( 'study/profiles.html#_paper_sized',

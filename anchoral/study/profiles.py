@@ -89,8 +89,13 @@ def _tuned_seeds(first=100):
         data = first + (number >> 2)
         model = first + (number >> 1 & 1)
         order = first + (number & 1)
-        out.append(dict(data_seed=data, filter_seed=data, strategy_seed=data,
-                        model_seed=model, order_seed=order))
+        out.append(dict(
+            data_seed=data,
+            filter_seed=data,
+            strategy_seed=data,
+            model_seed=model,
+            order_seed=order,
+        ))
     return tuple(out)
 
 # %% ../../nbs/study/profiles.ipynb #c44cdb0f
@@ -100,8 +105,14 @@ _FILTERED = settings(*(name for name in _SETTINGS if name != "random"))
 def _row_of_table3(gamma_maj, gamma_min, n_anchors, n_neighbours):
     "AnchorAL as a row of Table 3 has it."
     name = f"{gamma_maj}/{gamma_min}, A={n_anchors}, K={n_neighbours}"
-    return dict(variant=name, filter="anchoral", gamma_maj=gamma_maj, gamma_min=gamma_min,
-                n_anchors=n_anchors, n_neighbours=n_neighbours)
+    return dict(
+        variant=name,
+        filter="anchoral",
+        gamma_maj=gamma_maj,
+        gamma_min=gamma_min,
+        n_anchors=n_anchors,
+        n_neighbours=n_neighbours,
+    )
 
 # %% ../../nbs/study/profiles.ipynb #53e1b49e
 _TABLE3 = (
@@ -118,37 +129,64 @@ PROFILES = {}
 
 # %% ../../nbs/study/profiles.ipynb #19ae42f9
 PROFILES["quick"] = Profile(
-    about="The paper's figures in minutes: one task, one strategy, 600 annotations, 4 runs",
-    base=dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600),
+    about="The paper's figures in minutes: one task, one strategy, "
+          "600 annotations, 4 runs",
+    base=dict(
+        task="reuters-metals",
+        strategy="entropy",
+        tokens=64,
+        budget=600,
+    ),
     settings=settings(*_SETTINGS),
-    seeds=head_seeds(4))
+    seeds=head_seeds(4),
+)
+
+_SIX_TASKS = (
+    "news-metals",
+    dict(task="reuters-agri", budget=500),
+    "news20-multi",
+    "news20-religion",
+    dict(task="news20-sci", budget=500),
+    "news20-mideast",
+)
 
 PROFILES["offline"] = Profile(
     about="The paper's comparison on six tasks of real news text, "
           "with a head on frozen embeddings, 8 runs",
     base=dict(budget=1000),
     settings=crossed(
-        ["news-metals", dict(task="reuters-agri", budget=500), "news20-multi", "news20-religion",
-         dict(task="news20-sci", budget=500), "news20-mideast"],
-        with_strategies(_FILTERED, *_STRATEGIES) + settings("random")),
-    seeds=head_seeds(8))
+        _SIX_TASKS,
+        with_strategies(_FILTERED, *_STRATEGIES) + settings("random"),
+    ),
+    seeds=head_seeds(8),
+)
 
 PROFILES["ablation"] = Profile(
-    about="Table 3: anchor selection, A, K and no anchoring, on two tasks, 8 runs",
+    about="Table 3: anchor selection, A, K and no anchoring, on two tasks, "
+          "8 runs",
     base=dict(budget=1000, strategy="entropy"),
-    settings=crossed(["news-metals", "news20-religion"], _TABLE3 + settings("no-anchoring")),
-    seeds=head_seeds(8))
+    settings=crossed(
+        ["news-metals", "news20-religion"],
+        _TABLE3 + settings("no-anchoring"),
+    ),
+    seeds=head_seeds(8),
+)
 
 # %% ../../nbs/study/profiles.ipynb #ffccc6ec
 PROFILES["missed-cluster"] = Profile(
-    about="The initial minority comes from one sub-cluster: who finds the others? 8 runs",
+    about="The initial minority comes from one sub-cluster: "
+          "who finds the others? 8 runs",
     base=dict(budget=500, strategy="entropy"),
     settings=crossed(
-        [dict(task="reuters-agri", initial_group="coffee"),
-         dict(task="news-metals", initial_group="gold"),
-         dict(task="news20-sci", initial_group="sci.med")],
-        settings("anchoral", "seals", "randsub", "none")),
-    seeds=head_seeds(8))
+        [
+            dict(task="reuters-agri", initial_group="coffee"),
+            dict(task="news-metals", initial_group="gold"),
+            dict(task="news20-sci", initial_group="sci.med"),
+        ],
+        settings("anchoral", "seals", "randsub", "none"),
+    ),
+    seeds=head_seeds(8),
+)
 
 # %% ../../nbs/study/profiles.ipynb #fd68bfc5
 def _anchoral(name, **fields):
@@ -157,8 +195,11 @@ def _anchoral(name, **fields):
 
 def _both(name, **fields):
     "AnchorAL and No-Op with the same change."
-    return tuple(dict(variant=f"{filter}, {name}", filter=filter) | fields
-                 for filter in ("anchoral", "none"))
+    out = []
+    for filter in ("anchoral", "none"):
+        own = dict(variant=f"{filter}, {name}", filter=filter)
+        out.append(own | fields)
+    return tuple(out)
 
 _OPEN = [
     *settings("anchoral", "none", "random"),
@@ -179,45 +220,87 @@ _OPEN = [
 PROFILES["open"] = Profile(
     about="What the paper leaves open: encoders, anchors, M, A, K, a noisy oracle, "
           "plainer baselines, 8 runs of each",
-    base=dict(task="reuters-metals", strategy="entropy", tokens=64, budget=600,
-              head_encoder="minilm"),
+    base=dict(
+        task="reuters-metals",
+        strategy="entropy",
+        tokens=64,
+        budget=600,
+        head_encoder="minilm",
+    ),
     settings=tuple(_OPEN),
-    seeds=head_seeds(8))
+    seeds=head_seeds(8),
+)
 
 # %% ../../nbs/study/profiles.ipynb #cad5c587
 _CONSTANTS = (1., 10., 30., 100., 300., 1000., 10000.)
 
+def _no_op(name, **fields):
+    "A setting of No-Op under a name of its own."
+    return dict(variant=name, filter="none") | fields
+
 PROFILES["head"] = Profile(
     about="Choosing the head's regularisation, on a task that is never reported: 7 values, "
           "4 runs of AnchorAL and of No-Op",
-    base=dict(task="news20-autos", strategy="entropy", budget=600),
-    settings=(*(_anchoral(f"C={C:g}", C=C) for C in _CONSTANTS),
-              *(dict(variant=f"No-Op, C={C:g}", filter="none", C=C) for C in _CONSTANTS)),
-    seeds=head_seeds(4, first=0))
+    base=dict(
+        task="news20-autos",
+        strategy="entropy",
+        budget=600,
+    ),
+    settings=(
+        *(_anchoral(f"C={C:g}", C=C) for C in _CONSTANTS),
+        *(_no_op(f"No-Op, C={C:g}", C=C) for C in _CONSTANTS),
+    ),
+    seeds=head_seeds(4, first=0),
+)
 
 # %% ../../nbs/study/profiles.ipynb #151e1a55
-_TRIED = dict(learner="finetune", strategy="entropy", model_tokens=32, layers=2, lr=2e-4, amp=True)
-_CHOSEN = dict(_TRIED, model_tokens=48, layers=1) # by the profile `settings`
+_TRIED = dict(
+    learner="finetune",
+    strategy="entropy",
+    model_tokens=32,
+    layers=2,
+    lr=2e-4,
+    amp=True,
+)
+_CHOSEN = _TRIED | dict(model_tokens=48, layers=1) # by the profile `settings`
 
 def _tried(**fields):
     "A setting of the fine-tuned model under the name that says what it tries."
     own = _TRIED | fields
     precision = "bfloat16" if own["amp"] else "float32"
-    name = f"lr={own['lr']:g}, {own['model_tokens']} tokens, {own['layers']} layers, {precision}"
-    return dict(variant=name) | fields
+    parts = [
+        f"lr={own['lr']:g}",
+        f"{own['model_tokens']} tokens",
+        f"{own['layers']} layers",
+        precision,
+    ]
+    return dict(variant=", ".join(parts)) | fields
 
-_LEARNING_RATES = crossed([dict(lr=lr) for lr in (4e-5, 1e-4, 2e-4, 5e-4)],
-                          [dict(model_tokens=n) for n in (32, 48)])
+_LEARNING_RATES = crossed(
+    [dict(lr=lr) for lr in (4e-5, 1e-4, 2e-4, 5e-4)],
+    [dict(model_tokens=n) for n in (32, 48)],
+)
 
 PROFILES["settings"] = Profile(
     about="Choosing learning rate, tokens and layers of the fine-tuned model, "
           "on a task that is never reported: one fit on 300 labels, 3 runs",
-    base=dict(_TRIED, task="news20-autos", n_initial=300, per_minority=30, budget=300),
-    settings=(*(_tried(**fields) for fields in _LEARNING_RATES),
-              _tried(model_tokens=48, layers=1),
-              _tried(model_tokens=48, layers=6),
-              _tried(amp=False)),
-    seeds=tuple(dict(data_seed=s, model_seed=s, order_seed=s) for s in range(3)))
+    base=_TRIED | dict(
+        task="news20-autos",
+        n_initial=300,
+        per_minority=30,
+        budget=300,
+    ),
+    settings=(
+        *(_tried(**fields) for fields in _LEARNING_RATES),
+        _tried(model_tokens=48, layers=1),
+        _tried(model_tokens=48, layers=6),
+        _tried(amp=False),
+    ),
+    seeds=tuple(
+        dict(data_seed=seed, model_seed=seed, order_seed=seed)
+        for seed in range(3)
+    ),
+)
 
 _THREE_SEEDS = [_tuned_seeds()[i] for i in (0, 3, 6)] # both values of each seed
 
@@ -225,15 +308,28 @@ PROFILES["finetune"] = Profile(
     about="Real fine-tuning of a pretrained transformer: 400 annotations, "
           "8 runs of AnchorAL, RandSub, SEALS and No-Op, 3 of Random and AnchorAL with another "
           "index",
-    base=dict(_CHOSEN, task="reuters-agri", budget=400),
-    settings=(*settings("anchoral", "randsub", "seals", "none"),
-              *with_fields(settings("random"), seeds=_THREE_SEEDS),
-              _anchoral("index: mpnet", encoder="mpnet", tokens=64, seeds=_THREE_SEEDS)),
-    seeds=_tuned_seeds())
+    base=_CHOSEN | dict(task="reuters-agri", budget=400),
+    settings=(
+        *settings("anchoral", "randsub", "seals", "none"),
+        *with_fields(settings("random"), seeds=_THREE_SEEDS),
+        _anchoral(
+            "index: mpnet",
+            encoder="mpnet",
+            tokens=64,
+            seeds=_THREE_SEEDS,
+        ),
+    ),
+    seeds=_tuned_seeds(),
+)
 
 # %% ../../nbs/study/profiles.ipynb #fcbe7ce5
 _PAPER_SIZED = dict(budget=600, tokens=64, subpool_size=RANDSUB_SIZE)
-_BERT_TINY = dict(learner="finetune", model="bert-tiny-splade", model_tokens=32)
+_BERT_TINY = dict(
+    learner="finetune",
+    model="bert-tiny-splade",
+    model_tokens=32,
+)
+_IN_TABLE5 = ("badge", "entropy", "ft-bertkm") # in the order of the paper's Table 5
 
 def _paper_sized(task, filters, *strategies):
     "Settings of a task of the paper's size: every filter with every strategy."
@@ -250,54 +346,88 @@ PROFILES["wordnet"] = Profile(
     about="The paper's comparison on pools of the paper's size: a fine-tuned model of BERT-tiny's "
           "shape, 600 annotations, 8 independent draws",
     base=_PAPER_SIZED | _BERT_TINY,
-    settings=(*_all_filters("wordnet-possession", "entropy"),
-              *_all_filters("wordnet-food", "entropy"),
-              *_paper_sized("wordnet-possession", "anchoral seals randsub", "ft-bertkm", "badge"),
-              *_all_filters("wordnet-phenomenon", "entropy")),
-    seeds=independent_seeds(8), by_draw=True)
+    settings=(
+        *_all_filters("wordnet-possession", "entropy"),
+        *_all_filters("wordnet-food", "entropy"),
+        *_paper_sized(
+            "wordnet-possession",
+            "anchoral seals randsub",
+            "ft-bertkm", "badge",
+        ),
+        *_all_filters("wordnet-phenomenon", "entropy"),
+    ),
+    seeds=independent_seeds(8),
+    by_draw=True,
+)
 
 PROFILES["wordnet-head"] = Profile(
     about="The same pools with a head on frozen embeddings, all strategies, 8 independent draws",
     base=_PAPER_SIZED,
-    settings=(*_all_filters("wordnet-possession", "badge", "entropy", "ft-bertkm"),
-              *_all_filters("wordnet-food", "badge", "entropy", "ft-bertkm"),
-              *_all_filters("wordnet-phenomenon", "badge", "entropy", "ft-bertkm"),
-              *_all_filters("wordnet-multi", "badge", "entropy", "ft-bertkm")),
-    seeds=independent_seeds(8), by_draw=True)
+    settings=(
+        *_all_filters("wordnet-possession", *_IN_TABLE5),
+        *_all_filters("wordnet-food", *_IN_TABLE5),
+        *_all_filters("wordnet-phenomenon", *_IN_TABLE5),
+        *_all_filters("wordnet-multi", *_IN_TABLE5),
+    ),
+    seeds=independent_seeds(8),
+    by_draw=True,
+)
 
 PROFILES["wordnet-ablation"] = Profile(
     about="Table 3 on pools of the paper's size, with a head, 8 independent draws",
     base=_PAPER_SIZED | dict(strategy="entropy"),
     settings=(
-        *crossed(["wordnet-possession"],
-                 [*_TABLE3, *settings("no-anchoring"),
-                  _anchoral("kmeans++/kmeans++, A=600, K=50", gamma_maj="kmeans++",
-                            gamma_min="kmeans++", n_anchors=600, n_neighbours=50)]),
-        *crossed(["wordnet-multi"],
-                 [_TABLE3[0], dict(_TABLE3[0], variant="kmeans++/kmeans++, A=10, K=50, M=1000",
-                                   max_subpool=1_000)])),
-    seeds=independent_seeds(8), by_draw=True)
+        *crossed(["wordnet-possession"], [
+            *_TABLE3,
+            *settings("no-anchoring"),
+            _row_of_table3("kmeans++", "kmeans++", 600, 50),
+        ]),
+        *crossed(["wordnet-multi"], [
+            _TABLE3[0],
+            _TABLE3[0] | dict(
+                variant="kmeans++/kmeans++, A=10, K=50, M=1000",
+                max_subpool=1_000,
+            ),
+        ]),
+    ),
+    seeds=independent_seeds(8),
+    by_draw=True,
+)
 
 # %% ../../nbs/study/profiles.ipynb #gpuprof2
 PROFILES["gpu"] = Profile(
     about="All six layers of MiniLM at 128 tokens, on a GPU: 400 annotations, "
           "8 independent draws",
-    base=dict(task="news-metals", strategy="entropy", budget=400, learner="finetune",
-              model="minilm-float16", model_tokens=128, amp=True,
-              encoder="minilm-float16", index="exact"),
+    base=dict(
+        task="news-metals",
+        strategy="entropy",
+        budget=400,
+        learner="finetune",
+        model="minilm-float16",
+        model_tokens=128,
+        amp=True,
+        encoder="minilm-float16",
+        index="exact",
+    ),
     settings=settings("anchoral", "seals", "randsub", "none"),
-    seeds=independent_seeds(8, first=300), by_draw=True)
+    seeds=independent_seeds(8, first=300),
+    by_draw=True,
+)
 
 # %% ../../nbs/study/profiles.ipynb #ccf0f784
 _WITH_NO_OP = "anchoral none randsub seals"
 _WITHOUT_NO_OP = "anchoral randsub seals"
-_IN_TABLE5 = ("badge", "entropy", "ft-bertkm")
 _CORPORA = ("amazon-agri", "amazon-multi", "wikitoxic", "agnews-bus")
 
 def _block(task, model, filters, *strategies):
     "Settings of a block of the paper's Table 5."
     filtered = with_strategies(settings(*filters.split()), *strategies)
-    return with_fields(filtered, task=task, model=model, subpool_size=RANDSUB_SIZE)
+    return with_fields(
+        filtered,
+        task=task,
+        model=model,
+        subpool_size=RANDSUB_SIZE,
+    )
 
 def _other_models(task):
     "Settings of the models that the paper ran with one strategy."
@@ -324,19 +454,33 @@ _PAPER = [
 PROFILES["paper"] = Profile(
     about="The paper's own grid (Tables 2, 3 and 5) on its four corpora: "
           "8 runs, 5,000 annotations or 6 h each; wants GPUs and the hub",
-    base=dict(learner="finetune", index="hnsw", encoder="mpnet", tokens=384, budget=5_000,
-              seconds=6*3600),
+    base=dict(
+        learner="finetune",
+        index="hnsw",
+        encoder="mpnet",
+        tokens=384,
+        budget=5_000,
+        seconds=6*3600,
+    ),
     settings=tuple(_PAPER),
-    seeds=_tuned_seeds())
+    seeds=_tuned_seeds(),
+)
 
 # %% ../../nbs/study/profiles.ipynb #34a1c023
 PROFILES["tiny"] = Profile(
-    about="A check that everything works, in seconds and without torch: LSA, 150 annotations, 2 "
-          "runs",
-    base=dict(task="reuters-agri", encoder="lsa", strategy="entropy", budget=150,
-              n_anchors=3, n_neighbours=10),
+    about="A check that everything works, in seconds and without torch: "
+          "LSA, 150 annotations, 2 runs",
+    base=dict(
+        task="reuters-agri",
+        encoder="lsa",
+        strategy="entropy",
+        budget=150,
+        n_anchors=3,
+        n_neighbours=10,
+    ),
     settings=settings("anchoral", "seals", "none"),
-    seeds=head_seeds(2))
+    seeds=head_seeds(2),
+)
 
 # %% ../../nbs/study/profiles.ipynb #c9c66bf2
 def _name_of(config):

@@ -189,7 +189,8 @@ def _western(data, at, path):
     share = float((np.frombuffer(data, np.uint8) > 127).mean())
     require(share <= _MOST_ACCENTS,
             f"{found}, and {share:.0%} of its bytes are no ASCII, so it is no Western "
-            "encoding either; say which it is, such as encoding='cp1251' or 'gb18030'")
+            "encoding either; say which it is to Task.from_frame or read_table: "
+            "encoding='cp1251' or 'gb18030', for example")
     try:
         shown = data.decode("cp1252").split("\n")[line - 1].strip()
     except UnicodeDecodeError as e:

@@ -201,6 +201,28 @@ def test_a_new_class_can_be_given_and_keeps_its_name(tmp_path):
     other.close()
 
 
+def test_a_loaded_audit_keeps_what_was_known_before_it(tmp_path):
+    first = reopen(tmp_path/"first")
+    work(first, 20)
+    sample = first.audit(first.predict(), 6)
+    work(first, 6)
+    first.export(tmp_path/"labels.csv"), first.close()
+    reopen(tmp_path/"s", TEXTS).close()
+    s = reopen(tmp_path/"s", [MORE[0], *TEXTS[:0:-1]])
+    frame = pd.read_csv(tmp_path/"labels.csv")
+    s.load(frame[frame.text != TEXTS[0]])
+    def of_audit(s):
+        last = [b for b in s.book.batches if b.strata][-1]
+        return {s.task.texts[i] for i in last.ids}, {s.task.texts[i] for i in last.known}
+    before, report = of_audit(s), s.audit_report()
+    assert before[0] == {TEXTS[i] for i in sample.id} - {TEXTS[0]} and len(before[1]) >= 10
+    s.close()
+    again = reopen(tmp_path/"s", [*TEXTS[1:], MORE[0]])
+    assert of_audit(again) == before
+    pd.testing.assert_frame_equal(again.audit_report(), report)
+    again.close()
+
+
 @pytest.mark.parametrize("name, content", [("texts.jsonl", b'{"texts": "00'), ("texts.jsonl", b"{}\n"),
                                            ("texts.jsonl", None), ("session.json", None)])
 def test_a_damaged_list_of_texts_is_noticed_or_harmless(tmp_path, name, content):

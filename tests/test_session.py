@@ -256,6 +256,7 @@ def test_scores_have_a_row_for_each_row_of_the_table(tmp_path):
     shuffled = scores.sample(frac=1, random_state=0)
     assert s.audit(shuffled, 4).id.isin(range(21)).all()
     with pytest.raises(ValueError, match="one row per text"): s.audit(scores[:5], 4)
+    assert s.audit_plan(shuffled).endswith(s.audit_plan(scores)[-30:])
     assert len(pd.read_csv(tmp_path/"scores.csv").merge(frame, on="id")) == 25
     s.close()
 

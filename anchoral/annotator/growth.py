@@ -101,6 +101,8 @@ def _renumbered_batch(event, ids, classes, n):
         if event.get(name) is not None:
             event[name] = [event[name][at] for at in kept]
     event["ids"] = [new[at] for at in kept]
+    if event.get("known") is not None: # answers that were there before an audit that was loaded
+        event["known"] = [int(ids[i]) for i in event["known"] if ids[i] >= 0]
     if event.get("probs"):
         event["probs"] = [_moved(row, classes, n) for row in event["probs"]]
     if event.get("anchors"):

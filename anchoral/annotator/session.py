@@ -855,7 +855,7 @@ class Session(_Engine):
         within:float=.1,     # Half the width of the interval of the recall
     ) -> str:
         "How many texts the next audit needs, in a sentence."
-        values = scores_by_id(scores, len(self.task.texts))
+        values = scores_by_id(self.task.from_rows(scores), len(self.task.texts))
         n, prevalence = self._audit_size(values, within)
         return (f"A recall to within ± {within:g} at this prevalence, {prevalence:.1%}, needs an "
                 f"audit of about {n} texts: session.audit(scores, n={n}).")

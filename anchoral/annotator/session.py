@@ -24,7 +24,7 @@ from .deliver import (
     deliver, deliver_as_is, nothing_rare, quality_curve, ranked, trained_rows)
 from .stopping import hint_of, HINT_RARE, HINT_WINDOW
 from .exchange import (
-    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, with_keys)
+    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, table_of, with_keys)
 from .formats import write_answers
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
@@ -745,7 +745,8 @@ class Session(_Engine):
                 self._write(do="change", id=i, label=theirs["label"],
                             **_signed(theirs["annotator"]))
             self.loaded = matched.report(new, changed)
-            audit = loaded_audit(data, self.loaded)
+            table = table_of(data, text, label, self.task.classes)
+            audit = loaded_audit(table, self.loaded)
             if audit:
                 self._write(**audit)
             if new:

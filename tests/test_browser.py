@@ -65,6 +65,18 @@ def tab(blank):
 def sent(tab): return tab.evaluate("window.sent")
 
 
+def redraw(tab, view):
+    "The annotator anew, with another view."
+    tab.evaluate(f"""document.getElementById("here").replaceChildren();
+        window.set({json.dumps(VIEW | view)}); window.again()""")
+    tab.wait_for_function("document.activeElement.className === 'anchoral-annotate'")
+
+
+def boxes(tab):
+    "Where the buttons of the classes are."
+    return [b.bounding_box() for b in tab.locator(".keys button").all()[:5]]
+
+
 class TestWidget:
     def test_sends_what_was_seen(self, tab):
         """Texts are text, a key and a button say the same, fast keys and repeats are dropped,
@@ -148,6 +160,118 @@ class TestWidget:
         assert sent(tab) == []
         tab.evaluate("set({waiting: false, message: 'Nothing left to ask: every text has an answer.'})")
         assert "Nothing left" in tab.locator(".text").inner_text()
+
+    def test_buttons_stay_where_they_are(self, tab):
+        "Whatever the text, the columns beside it, a note, an error or the model's opinion."
+        view = dict(beside={"customer": "x", "date": ""}, note="", text="short")
+        redraw(tab, view)
+        places = boxes(tab)
+        changes = [dict(text="a long text " * 500), dict(text="one\n" * 80), dict(text="x" * 3000), dict(note="A note. " * 30),
+                   dict(beside={"customer": "a name " * 100, "date": "d" * 500}), dict(message="Choosing failed. " * 20),
+                   dict(id=None, text="", waiting=True), dict(kind="a kind " * 30), dict(labels=[0, 1] * 4000)]
+        for seq, change in enumerate(changes, 1):
+            tab.evaluate(f"set({json.dumps(view | change | dict(seq=seq, id=change.get('id', seq)))})")
+            assert boxes(tab) == places, change
+        tab.evaluate("set({id: 99}); tell({do: 'peek', id: 99, probs: {other: .25, rare: .75}, why: 'Chosen. '.repeat(99)})")
+        assert boxes(tab) == places
+
+    def test_keys_beyond_nine_classes(self, tab):
+        classes = [f"class {c}" for c in range(14)]
+        redraw(tab, dict(classes=classes, keys=keys_of(classes), minority=list(range(1, 14)), labels=[3, 0, 5]))
+        for n, key in enumerate("0abde"):
+            tab.keyboard.press(key)
+            assert sent(tab)[n] == dict(do="answer", label=9 + n, id=7, seq=0)
+            tab.evaluate("tell({do: 'heard', seq: 0})")
+        assert tab.locator("svg polyline").count() == 1 and "13 rare classes 2" in tab.locator("svg").text_content()
+
+    def test_finds_texts_and_marks_the_words(self, tab):
+        redraw(tab, dict(text="The POWER is out; powerful <b>power</b>."))
+        tab.keyboard.press("/")
+        tab.keyboard.type("power 1")
+        tab.keyboard.press("Enter")
+        assert sent(tab) == [dict(do="find", words="power 1", id=7, seq=0)]
+        rows = [dict(id=3, score=1.5, text="<img src=x onerror=alert(2)> power"), dict(id=5, score=.5, text="no 1 10")]
+        tab.evaluate(f"tell({json.dumps(dict(do='found', words='power 1', rows=rows))}); tell({{do: 'heard', seq: 0}})")
+        results = tab.locator(".found-texts")
+        assert results.locator("mark").all_inner_texts() == ["power", "1"] and results.locator("img").count() == 0
+        assert tab.locator(".text mark").all_inner_texts() == ["POWER", "power"] and tab.locator(".text b").count() == 0
+        assert tab.locator(".text").inner_text() == "The POWER is out; powerful <b>power</b>."
+        results.get_by_role("button", name="Label it next").nth(1).click()
+        assert sent(tab)[1] == dict(do="look", ids=[5], id=7, seq=0)
+        tab.evaluate("tell({do: 'heard', seq: 0})")
+        tab.get_by_role("button", name="Find more like this text").click()
+        assert sent(tab)[2] == dict(do="find", like=7, id=7, seq=0)
+        tab.evaluate("tell({do: 'found', words: '', rows: []}); tell({do: 'heard', seq: 0})")
+        assert "No text without an answer matches" in results.inner_text()
+
+    def test_rules_and_own_columns_are_text(self, tab):
+        evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+        assert not tab.locator("details.guide").is_visible()
+        redraw(tab, dict(guidelines=f"Rule 1.\n{evil}", beside={evil: evil}, text=evil, classes=[evil, "rare"],
+                         note=evil, recent=[dict(id=1, text=evil, label=1, comment=evil)]))
+        tab.keyboard.press("?")
+        assert tab.locator(".rules").inner_text() == f"Rule 1.\n{evil}"
+        assert tab.locator(".own dd").inner_text() == evil and tab.locator(".own dt").inner_text() == evil
+        assert tab.locator(".anchoral-annotate img, .anchoral-annotate script").count() == 0
+
+    def test_the_last_answers_can_be_changed(self, tab):
+        recent = [dict(id=4, text="fourth", label=None, comment=""), dict(id=2, text="second", label=1, comment="sure?")]
+        redraw(tab, dict(recent=recent, labels=[1, -1]))
+        assert tab.get_by_label("Answer to text 4").input_value() == ""
+        tab.get_by_label("Answer to text 2").select_option(label="other")
+        assert sent(tab) == [dict(do="change", of=2, label=0, id=7, seq=0)]
+        tab.keyboard.press("2")  # the page waits for the answer to the change
+        tab.evaluate("tell({do: 'error', message: 'the disk is full'}); tell({do: 'heard', seq: 0})")
+        assert tab.get_by_label("Answer to text 2").input_value() == "1" and len(sent(tab)) == 1
+        field = tab.get_by_label("Comment on text 2")
+        assert field.input_value() == "sure?"
+        field.fill("now sure")
+        tab.keyboard.press("Enter")
+        assert sent(tab)[1] == dict(do="comment", of=2, comment="now sure", id=7, seq=0)
+
+    def test_a_comment_goes_with_its_answer(self, tab):
+        tab.keyboard.press("c")
+        tab.keyboard.type("u 2 s?")  # typed, not pressed
+        assert sent(tab) == []
+        tab.keyboard.press("Enter")
+        tab.keyboard.press("2")
+        assert sent(tab) == [dict(do="answer", label=1, comment="u 2 s?", id=7, seq=0)]
+        answered = [dict(id=7, text="", label=1, comment="u 2 s?")]
+        tab.evaluate(f"set({json.dumps(dict(seq=1, id=8, recent=answered))}); tell({{do: 'heard', seq: 1}})")
+        comment = tab.get_by_label("A comment on this text, kept with your answer")
+        assert comment.input_value() == ""
+        tab.evaluate("set({seq: 2, id: 7, recent: []})")  # after an undo
+        assert comment.input_value() == "u 2 s?"
+
+    def test_says_where_the_keys_go(self, tab):
+        assert tab.evaluate("document.activeElement.className") == "anchoral-annotate"  # on open
+        hint = tab.locator(".hint")
+        assert hint.inner_text() == ""
+        tab.keyboard.press("/")
+        assert "typing in a field" in hint.inner_text()
+        tab.keyboard.press("Escape")
+        assert hint.inner_text() == ""
+        tab.evaluate("document.activeElement.blur()")
+        tab.get_by_text("Keys go elsewhere now").wait_for()
+        tab.keyboard.press("2")
+        assert sent(tab) == []
+        hint.click()
+        tab.keyboard.press("2")
+        assert hint.inner_text() == "" and len(sent(tab)) == 1
+
+    def test_text_from_right_to_left(self, tab):
+        redraw(tab, dict(text="\u05e9\u05dc\u05d5\u05dd hello", beside={"name": "\u05d0\u05d1"}))
+        assert tab.locator(".text").evaluate("e => e.matches(':dir(rtl)')")
+        assert tab.locator(".own dd").evaluate("e => e.matches(':dir(rtl)')")
+        assert tab.locator(".own dt").evaluate("e => e.matches(':dir(ltr)')")
+
+    def test_fits_a_telephone(self, tab):
+        before = tab.viewport_size
+        tab.set_viewport_size(dict(width=390, height=800))
+        answered = [dict(id=i, text="a text " * 40, label=0, comment="") for i in range(10)]
+        redraw(tab, dict(beside={"customer": "c" * 90}, recent=answered, text="w" * 4000, guidelines="x" * 3000))
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        tab.set_viewport_size(before)
 
     def test_says_when_the_kernel_is_gone(self, tab):
         tab.get_by_role("button", name="rare").click()

@@ -172,7 +172,8 @@ class TestWidget:
         for seq, change in enumerate(changes, 1):
             tab.evaluate(f"set({json.dumps(view | change | dict(seq=seq, id=change.get('id', seq)))})")
             assert boxes(tab) == places, change
-        tab.evaluate("set({id: 99}); tell({do: 'peek', id: 99, probs: {other: .25, rare: .75}, why: 'Chosen. '.repeat(99)})")
+        tab.evaluate("set({id: 99}); tell({do: 'peek', id: 99, probs: {other: .25, rare: .75}, "
+                     "why: 'Chosen. '.repeat(99)})")
         assert boxes(tab) == places
 
     def test_keys_beyond_nine_classes(self, tab):
@@ -215,7 +216,8 @@ class TestWidget:
         assert tab.locator(".anchoral-annotate img, .anchoral-annotate script").count() == 0
 
     def test_the_last_answers_can_be_changed(self, tab):
-        recent = [dict(id=4, text="fourth", label=None, comment=""), dict(id=2, text="second", label=1, comment="sure?")]
+        recent = [dict(id=4, text="fourth", label=None, comment=""),
+                  dict(id=2, text="second", label=1, comment="sure?")]
         redraw(tab, dict(recent=recent, labels=[1, -1]))
         assert tab.get_by_label("Answer to text 4").input_value() == ""
         tab.get_by_label("Answer to text 2").select_option(label="other")

@@ -166,9 +166,10 @@ class TestWidget:
         view = dict(beside={"customer": "x", "date": ""}, note="", text="short")
         redraw(tab, view)
         places = boxes(tab)
-        changes = [dict(text="a long text " * 500), dict(text="one\n" * 80), dict(text="x" * 3000), dict(note="A note. " * 30),
-                   dict(beside={"customer": "a name " * 100, "date": "d" * 500}), dict(message="Choosing failed. " * 20),
-                   dict(id=None, text="", waiting=True), dict(kind="a kind " * 30), dict(labels=[0, 1] * 4000)]
+        changes = [dict(text="a long text " * 500), dict(text="one\n" * 80), dict(text="x" * 3000),
+                   dict(note="A note. " * 30), dict(message="Choosing failed. " * 20),
+                   dict(beside={"customer": "a name " * 100, "date": "d" * 500}), dict(kind="a kind " * 30),
+                   dict(id=None, text="", waiting=True), dict(labels=[0, 1] * 4000)]
         for seq, change in enumerate(changes, 1):
             tab.evaluate(f"set({json.dumps(view | change | dict(seq=seq, id=change.get('id', seq)))})")
             assert boxes(tab) == places, change

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['open_desk']
 
-# %% ../../nbs/annotator/desk.ipynb #f5c85c29
+# %% ../../nbs/annotator/desk.ipynb #85241fe6
 import os, shutil, subprocess, sys, tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from ..data import label_names, read_table, Task
 from ..files import as_line, atomic, read_event, require, sha256
 from ..loop import ActiveLearner
 
-# %% ../../nbs/annotator/desk.ipynb #084a10fe
+# %% ../../nbs/annotator/desk.ipynb #4430d920
 @dataclass(frozen=True)
 class _Desk:
     "What `desk.json` holds."
@@ -43,7 +43,7 @@ class _Desk:
 _DESK = "desk.json"
 _MAY_CHANGE = ("guidelines", "beside", "query_size") # All else would make it another session
 
-# %% ../../nbs/annotator/desk.ipynb #92f0983f
+# %% ../../nbs/annotator/desk.ipynb #7a656dfa
 def _write_desk(folder, desk):
     with atomic(folder/_DESK) as tmp:
         tmp.write_bytes(as_line(asdict(desk)))
@@ -67,7 +67,7 @@ def _read_desk(folder):
                          f"Delete {_DESK} and run the first `anchoral label` command again, "
                          f"with --folder {folder}") from None
 
-# %% ../../nbs/annotator/desk.ipynb #51a09204
+# %% ../../nbs/annotator/desk.ipynb #9e5ff3ee
 def _find_table(folder, desk):
     "The path of the table, once it is known to be the same."
     path = Path(os.path.normpath(folder/desk.table))
@@ -81,7 +81,7 @@ def _find_table(folder, desk):
             f"answers along: anchoral export {folder} --to answers.csv")
     return path
 
-# %% ../../nbs/annotator/desk.ipynb #5cba0ab8
+# %% ../../nbs/annotator/desk.ipynb #fdc42735
 def _make_task(desk, table):
     "The task of a desk, from its table as a path or as a frame."
     return Task.from_frame(table, text=desk.text, label=desk.label, minority=desk.rare,
@@ -99,7 +99,7 @@ def _seat(folder, at, desk, task, ahead=1):
         session.guidelines = read_guidelines(folder/desk.guidelines)
     return session
 
-# %% ../../nbs/annotator/desk.ipynb #520dfe6d
+# %% ../../nbs/annotator/desk.ipynb #f0254507
 def open_desk(
     folder:Path|str=".", # A folder that `anchoral label` made
 ) -> Session:
@@ -110,7 +110,7 @@ def open_desk(
     task = _make_task(desk, _find_table(folder, desk))
     return _seat(folder, folder, desk, task)
 
-# %% ../../nbs/annotator/desk.ipynb #a4e8ffa4
+# %% ../../nbs/annotator/desk.ipynb #40ab8d58
 @contextmanager
 def _copied(folder:Path) -> Iterator[Session]:
     "The session as it is now on the disk, to read from."
@@ -126,7 +126,7 @@ def _copied(folder:Path) -> Iterator[Session]:
         finally:
             session.close()
 
-# %% ../../nbs/annotator/desk.ipynb #f229a362
+# %% ../../nbs/annotator/desk.ipynb #13e6a6f5
 def _all_classes(table, rare, label, unlabelled):
     "The names of all classes: those found in the table, then the rare ones."
     found = []
@@ -146,7 +146,7 @@ def _text_column(table, text):
     require(name in columns, f"no column {name!r} in the table, which has {columns}; {fix}")
     return name
 
-# %% ../../nbs/annotator/desk.ipynb #8b5d8d5e
+# %% ../../nbs/annotator/desk.ipynb #7f2a9270
 def _from_folder(path, folder):
     "A path as seen from the folder, where the two share a disk."
     try:
@@ -167,7 +167,7 @@ def _options(given, folder):
     return changes
 
 def _begin(path, folder, given):
-    "A new desk from a table. Nothing is written before all of it is known to work."
+    "A new desk from a table, and its task. Nothing is written yet."
     require(given.get("rare"), "say which class is rare: --rare NAME; several names if there are "
                                "several")
     reading = {name: given[name] for name in ("encoding", "separator", "unlabelled", "drop_empty")
@@ -196,11 +196,9 @@ def _begin(path, folder, given):
     print(f"{path.name}: {len(task.row_ids):,} rows, {len(task.texts):,} distinct texts, "
           f"{int((task.labels >= 0).sum()):,} of them with a label; encoding with {desk.encoder}",
           flush=True)
-    _encoded(desk, task)
-    _write_desk(folder, desk)
-    return desk
+    return desk, task
 
-# %% ../../nbs/annotator/desk.ipynb #b4923f6d
+# %% ../../nbs/annotator/desk.ipynb #5b2642d2
 def _require_agreement(folder, desk, given):
     "`ValueError` for an option that the folder remembers in another way."
     known = asdict(desk) | desk.reading
@@ -214,7 +212,7 @@ def _require_agreement(folder, desk, given):
                         f"--{option} out to continue there, or begin another by --folder NAME")
 
 def _continue(path, folder, given):
-    "The desk of a folder, with what may change of it."
+    "The desk of a folder, with what may change of it, and its task."
     desk = _read_desk(folder)
     _require_agreement(folder, desk, given)
     changes = _options(given, folder)
@@ -229,11 +227,9 @@ def _continue(path, folder, given):
     changed = replace(desk, **changes)
     task = _make_task(changed, _find_table(folder, changed))
     own_columns(task, changed.beside)
-    if changed != desk:
-        _write_desk(folder, changed)
-    return changed
+    return changed, task
 
-# %% ../../nbs/annotator/desk.ipynb #ebd0365e
+# %% ../../nbs/annotator/desk.ipynb #4c5caf31
 _LABEL_CELLS = [ # Kind of cell, source
     ("markdown", "# Label {table}\n\nClick into the cell below and press **Shift+Enter**. "
                  "Every answer is saved at once; to stop, close this page."),
@@ -263,7 +259,7 @@ def _write_notebook(folder, desk):
         tmp.write_text(nbformat.writes(notebook), encoding="utf-8")
     return path
 
-# %% ../../nbs/annotator/desk.ipynb #dae5f227
+# %% ../../nbs/annotator/desk.ipynb #a1f52f3e
 _BROWSER_PARTS = { # Module -> how to get it
     "jupyterlab": "pip install jupyterlab",
     "anywidget": 'pip install "anchoral[annotate]"',
@@ -288,9 +284,9 @@ def _browse(folder, desk, no_browser):
         except KeyboardInterrupt:
             continue
 
-# %% ../../nbs/annotator/desk.ipynb #4d0442ff
-_TERMINAL_HELP = ("Type a key and press Enter. /words looks for texts, # a comment on your last "
-                  "answer, q or Ctrl-D ends. Every answer is saved at once.")
+# %% ../../nbs/annotator/desk.ipynb #4903cb00
+_TERMINAL_HELP = ("Type a key and press Enter. /WORDS looks for texts, #COMMENT goes to your last "
+                  "answer, ? shows this, q or Ctrl-D ends. Every answer is saved at once.")
 
 def _search(session, words):
     "Put the texts with these words in front of the queue."
@@ -319,6 +315,8 @@ def _converse(session, read:Callable[[str], str]=input):
         try:
             if word.startswith("/") and word != "/":
                 _search(session, word[1:].strip())
+            elif word == "?":
+                print(_TERMINAL_HELP)
             elif word.startswith("#"):
                 _remark(session, word[1:])
             else:
@@ -331,7 +329,7 @@ def _converse(session, read:Callable[[str], str]=input):
             break
     print(f"{len(session.labels)} labels are kept.")
 
-# %% ../../nbs/annotator/desk.ipynb #083d94a2
+# %% ../../nbs/annotator/desk.ipynb #be2e1faa
 _TABLE_ENDINGS = (".gz", ".csv", ".tsv", ".jsonl", ".parquet", ".pq")
 
 def _folder_for(table):
@@ -354,10 +352,11 @@ def label(
     if (path/_DESK).exists():
         folder, path = path, None
     folder = Path(folder) if folder else _folder_for(table)
-    exists = (folder/_DESK).exists()
-    desk = _continue(path, folder, given) if exists else _begin(path, folder, given)
-    session = open_desk(folder)
+    start = _continue if (folder/_DESK).exists() else _begin
+    desk, task = start(path, folder, given)
+    session = _seat(folder, folder, desk, task)
     try:
+        _write_desk(folder, desk)
         n_answers = len(session.book.answers)
         print(f"{folder}: {n_answers:,} answers so far, {len(session.task.texts):,} texts. "
               f"Next: anchoral review {folder}, anchoral predict {folder}")
@@ -371,7 +370,7 @@ def label(
         session.close()
     return _browse(folder, desk, no_browser)
 
-# %% ../../nbs/annotator/desk.ipynb #5f7a5db9
+# %% ../../nbs/annotator/desk.ipynb #8f81a4cb
 def export(
     folder:str=".",     # A folder that `label` made
     to:str|None=None,   # A .csv or .parquet file; default: answers.csv in the folder
@@ -396,7 +395,7 @@ def predict(
         print(f"{path}: {len(session.task.row_ids):,} rows; of {len(scores):,} texts the model "
               f"calls {n_rare:,} {' or '.join(rare)}. Next: anchoral audit {folder}")
 
-# %% ../../nbs/annotator/desk.ipynb #b9e226ed
+# %% ../../nbs/annotator/desk.ipynb #9a32351a
 def review(
     folder:str=".",     # A folder that `label` made
     k:int=50,           # How many texts
@@ -416,7 +415,7 @@ def review(
         session.close()
         print(f"They are asked next: anchoral label {folder}")
 
-# %% ../../nbs/annotator/desk.ipynb #59ff75fd
+# %% ../../nbs/annotator/desk.ipynb #e9c2b62e
 def audit(
     folder:str=".",   # A folder that `label` made
     n:int=100,        # Texts to draw

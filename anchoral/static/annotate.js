@@ -425,7 +425,7 @@ function render({ model, el }) {
     guide.hidden = !view.guidelines;
     rules.textContent = view.guidelines ?? "";
     drawRecent(view);
-    note.textContent = view.note ?? "";
+    note.textContent = (view.note ?? "").replace(/To look for one: session.*$/, "To look for one: Find, below.");
     if (some && view.message) error.textContent = view.message; // no next batch, while texts are left of this one
     where.textContent = some
       ? `text ${view.id} · ${view.place[0]} of ${view.place[1]} · ${KINDS[view.kind] ?? view.kind}${view.kind === "model" ? `, iteration ${view.iteration}` : ""}`

@@ -6,8 +6,8 @@
 __all__ = ['open_desk']
 
 # %% ../../nbs/annotator/desk.ipynb #85241fe6
-import os, shutil, subprocess, sys, tempfile
-from collections.abc import Callable, Iterator, Sequence
+import logging, os, shutil, subprocess, sys, tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.util import find_spec
@@ -112,15 +112,27 @@ def open_desk(
 
 # %% ../../nbs/annotator/desk.ipynb #40ab8d58
 @contextmanager
+def _quiet() -> Iterator[None]:
+    "Let only errors be said."
+    log = logging.getLogger("anchoral")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+@contextmanager
 def _copied(folder:Path) -> Iterator[Session]:
     "The session as it is now on the disk, to read from."
     desk = _read_desk(folder)
-    task = _make_task(desk, _find_table(folder, desk))
     with tempfile.TemporaryDirectory() as tmp:
         for name in ("session.json", "log.check", "log.jsonl"): # the log last: it may be longer
             if (folder/name).exists():
                 shutil.copyfile(folder/name, Path(tmp)/name)
-        session = _seat(folder, tmp, desk, task, ahead=0)
+        with _quiet():
+            task = _make_task(desk, _find_table(folder, desk))
+            session = _seat(folder, tmp, desk, task, ahead=0)
         try:
             yield session
         finally:
@@ -305,26 +317,30 @@ def _remark(session, comment):
     session.comment(answered[-1], comment)
     print(f"Noted on text {answered[-1]}.")
 
-def _converse(session, read:Callable[[str], str]=input):
-    "Label in the terminal until the person or the pool ends."
+def _act(session, word):
+    "Do what a line asks for, and show what is next."
+    if word == "?":
+        print(_TERMINAL_HELP)
+    elif word.startswith("/") and word != "/":
+        _search(session, word[1:].strip())
+    elif word.startswith("#"):
+        _remark(session, word[1:])
+    else:
+        session.say(word)
+
+def _converse(session):
+    "Label in the terminal until the person ends."
     print(_TERMINAL_HELP)
     if session.guidelines:
         print(f"\n{session.guidelines}\n")
     word = ""
     while word != "q":
         try:
-            if word.startswith("/") and word != "/":
-                _search(session, word[1:].strip())
-            elif word == "?":
-                print(_TERMINAL_HELP)
-            elif word.startswith("#"):
-                _remark(session, word[1:])
-            else:
-                session.say(word)
+            _act(session, word)
         except (ValueError, TimeoutError) as e:
             print(e)
         try:
-            word = read("> ").strip()
+            word = input("> ").strip()
         except (EOFError, KeyboardInterrupt):
             break
     print(f"{len(session.labels)} labels are kept.")
@@ -391,8 +407,9 @@ def predict(
         path = Path(to or Path(folder)/"scores.csv")
         scores = session.predict(path)
         rare = [session.task.classes[c] for c in session.task.minority]
-        n_rare = int(scores.predicted.isin(rare).sum())
-        print(f"{path}: {len(session.task.row_ids):,} rows; of {len(scores):,} texts the model "
+        of_texts = session.task.from_rows(scores)
+        n_rare = int(of_texts.predicted.isin(rare).sum())
+        print(f"{path}: {len(session.task.row_ids):,} rows; of {len(of_texts):,} texts the model "
               f"calls {n_rare:,} {' or '.join(rare)}. Next: anchoral audit {folder}")
 
 # %% ../../nbs/annotator/desk.ipynb #9a32351a

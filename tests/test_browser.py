@@ -434,6 +434,134 @@ def test_annotator_in_jupyterlab(lab):
         if shot := os.environ.get("ANCHORAL_SHOT"): picture(tab, annotator, shot)
 
 
+# anchoral label
+
+@pytest.fixture
+def desk_env(tmp_path):
+    "The environment of a JupyterLab that `anchoral label` may start here, and its address."
+    port, home = free_port(), tmp_path/"home"
+    own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
+           "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "ANCHORAL_CACHE")
+    env = os.environ | {k: str(home/k) for k in own} | {"JUPYTER_TOKEN": TOKEN}
+    settings = dict(ServerApp=dict(allow_root=True, ip="127.0.0.1", port=port, port_retries=0),
+                    LabApp=dict(expose_app_in_browser=True, check_for_updates_class="jupyterlab.NeverCheckForUpdate"))
+    config = home/"JUPYTER_CONFIG_DIR/jupyter_server_config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps(settings))
+    quiet = home/"JUPYTERLAB_SETTINGS_DIR/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    return env, f"http://127.0.0.1:{port}"
+
+
+def command(env, work, *words):
+    "What a command says, once it has ended well."
+    done = subprocess.run([sys.executable, "-m", "anchoral", *words], cwd=work, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def begin_desk(env, url, work, *words):
+    "`anchoral label` with a browser to come: the process, once JupyterLab answers."
+    with open(work.parent/"label.log", "w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "anchoral", "label", *words, "--no-browser"], cwd=work,
+                                   env=env, stdout=log, stderr=log)
+    for _ in range(1500):  # a hang guard
+        if process.poll() is not None: break
+        try:
+            urllib.request.urlopen(f"{url}/api").read()
+            return process
+        except OSError: time.sleep(.2)
+    raise RuntimeError((work.parent/"label.log").read_text()[-2000:])
+
+
+def sit_down(tab, url):
+    "What the notebook tells a person to do: click into the first cell of code, press Shift+Enter. Then only keys."
+    tab.goto(f"{url}/doc/tree/label.ipynb?reset&token={TOKEN}")
+    tab.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.context?.isReady && "
+        "window.jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.connectionStatus === 'connected'")
+    tab.locator(".jp-CodeCell .cm-content").first.click()
+    tab.keyboard.press("Shift+Enter")
+    annotator = tab.get_by_role("group", name="Annotator")
+    annotator.wait_for()
+    tab.wait_for_function("document.activeElement.className === 'anchoral-annotate'")
+    return annotator
+
+
+def press(tab, annotator, key):
+    "A key, once the kernel has taken it in and the next text is there."
+    before = int(annotator.get_attribute("data-seq"))
+    tab.keyboard.press(key)
+    tab.wait_for_function(f"document.querySelector('.anchoral-annotate').dataset.heard > {before} && "
+                          "document.querySelector('.anchoral-annotate').dataset.id !== ''", polling=5)
+
+
+def label_by_keys(tab, annotator, n):
+    for _ in range(n):
+        press(tab, annotator, "2" if "Störung" in annotator.locator(".text").inner_text() else "1")
+
+
+def test_three_hundred_answers_by_keyboard(desk_env, tmp_path):
+    """From a messy table through `anchoral label` in the browser, `review`, `predict` and `audit` back to a table
+    that joins to the first on its key; found words, an undo, a comment and a correction on the way."""
+    import pandas as pd
+    from test_desk import check_rows, messy
+    env, url = desk_env
+    work = tmp_path/"work"
+    work.mkdir()
+    table = messy(work/"tickets.csv")
+    (work/"rules.txt").write_text("<b>Only</b> faults of the grid.")
+    lab = begin_desk(env, url, work, "tickets.csv", "--text", "body", "--rare", "outage", "--id", "ticket",
+                     "--beside", "ticket", "score", "--guidelines", "rules.txt")
+    try:
+        with page() as (tab, wrong):
+            annotator = sit_down(tab, url)
+            assert "mine" in annotator.locator(".own").inner_text()
+            tab.keyboard.press("?")
+            assert annotator.locator(".rules").inner_text() == "<b>Only</b> faults of the grid."
+            tab.keyboard.press("?")
+            tab.keyboard.press("/")
+            tab.keyboard.type("power street")
+            tab.keyboard.press("Enter")
+            annotator.get_by_role("button", name="Label all of them next").click()
+            tab.get_by_text("you searched for it").wait_for()
+            assert annotator.locator(".text mark").count() == 2
+            tab.keyboard.press("c")
+            tab.keyboard.type("the first u")
+            tab.keyboard.press("Enter")
+            label_by_keys(tab, annotator, 1)
+            press(tab, annotator, "1")  # wrong, and taken back
+            press(tab, annotator, "u")
+            label_by_keys(tab, annotator, 200)
+            last = annotator.locator(".recent select").first
+            right = last.input_value()
+            last.select_option("1" if right == "0" else "0")  # a slip, and its correction
+            tab.wait_for_function("document.querySelector('.anchoral-annotate').dataset.heard >= 204", polling=5)
+            annotator.locator(".recent select").first.select_option(right)
+            tab.wait_for_function("document.querySelector('.anchoral-annotate').dataset.heard >= 205", polling=5)
+            label_by_keys(tab, annotator, 69)
+            assert "270 labelled" in annotator.inner_text()
+            assert "calls " in command(env, work, "predict", "tickets-labels")  # with the session open in the browser
+            assert "most likely first" in command(env, work, "review", "tickets-labels", "--k", "20")
+            tab.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+            tab.wait_for_function(
+                "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel == null", polling=100)
+            assert "30 texts were drawn" in command(env, work, "audit", "tickets-labels", "--n", "30")
+            annotator = sit_down(tab, url)
+            assert "audit: never trained on" in annotator.inner_text()
+            label_by_keys(tab, annotator, 30)
+            assert "300 labelled" in annotator.inner_text()
+        assert "recall" in command(env, work, "audit", "tickets-labels")
+        command(env, work, "export", "tickets-labels", "--to", "mine.parquet")
+        check_rows(table, work/"tickets-labels/scores.csv", work/"mine.parquet")
+        rows = pd.read_parquet(work/"mine.parquet")
+        assert set(rows.comment.dropna()) == {"", "the first u"}
+    finally:
+        lab.terminate()
+        lab.wait(20)
+
+
 def picture(tab, annotator, path):
     "The picture in the tutorial: ANCHORAL_SHOT=nbs/tutorials/annotator.png pytest tests/test_browser.py -k jupyterlab"
     for _ in range(15): give(tab, annotator, "keyboard")

@@ -3,6 +3,7 @@ import builtins
 import json
 import os
 import shutil
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -67,7 +68,7 @@ def answering(monkeypatch):
     return sit
 
 
-BEGIN = ["label", "tickets.csv", "--text", "body", "--rare", "outage", "--label", "kind", "--id", "ticket", "--terminal"]
+BEGIN = "label tickets.csv --text body --rare outage --label kind --id ticket --terminal".split()
 
 
 def test_from_a_messy_table_and_back(table, answering, capsys):
@@ -152,40 +153,41 @@ def test_an_open_session_can_be_exported(folder, capsys):
 def test_what_the_folder_remembers_is_not_asked_again(folder, answering, capsys):
     (folder.parent/"rules.txt").write_text("Only faults of the grid.\n<b>Never</b> bills.")
     answering(0)
-    code, out, err = said(capsys, "label", folder, "--guidelines", "rules.txt", "--beside", "id", "ticket", "--terminal")
+    words = ["--guidelines", "rules.txt", "--beside", "id", "ticket", "--terminal"]
+    code, out, err = said(capsys, "label", folder, *words)
     assert code == 0 and "<b>Never</b> bills." in out and "\nid: " in out and "\nticket: T-" in out, err
     session = open_desk(folder)
     assert session.beside == ["id", "ticket"] and session.view()["guidelines"].startswith("Only faults")
     session.close()
 
 
+NEW = "label tickets.csv --folder b --text body --rare outage"
+
+
 @pytest.mark.parametrize("words, says", [
-    (["label", "nowhere.csv", "--rare", "a"], "no file 'nowhere.csv'"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body"], "say which class is rare: --rare NAME"),
-    (["label", "tickets.csv", "--folder", "b", "--rare", "outage"], "no column 'text' in the table, which has"),
-    (["label", "tickets.csv", "--folder", "b", "--rare", "outage"], "name the column of the texts: --text COLUMN"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "bod", "--rare", "outage"], "no column 'bod'"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--label", "k"], "no column 'k' of lab"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--id", "id"], "id"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--beside", "tikket"], "'ticket'"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--encoder", "minlm"], "'minilm'"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--guidelines", "r"], "no guidelines at r"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "x", "--encoding", "latin-99"], "latin-99"),
-    (["label", "tickets.csv", "--folder", "b", "--text", "body", "--rare", "outage", "--classes", "a", "b"], "'outage'"),
-    (["label", "tickets-labels", "--encoder", "minilm"], "was made with --encoder lsa, not minilm"),
-    (["label", "tickets-labels", "--text", "id"], "was made with --text body, not id"),
-    (["label", "tickets-labels", "--rare", "other"], "was made with --rare ['outage']"),
-    (["label", "other.csv", "--folder", "tickets-labels"], "was made from another table"),
-    (["export", "nowhere"], "nowhere holds no desk.json"), (["predict"], ". holds no desk.json"),
-    (["export", "tickets-labels", "--to", "a.xlsx"], "give a name that ends in .csv or .parquet"),
-    (["predict", "tickets-labels", "--to", "a.xlsx"], "give a name that ends in .csv or .parquet"),
-    (["audit", "tickets-labels", "--n", "1"], "needs at least"),
+    ("label nowhere.csv --rare a", "no file 'nowhere.csv'"),
+    ("label tickets.csv --folder b --text body", "say which class is rare: --rare NAME"),
+    ("label tickets.csv --folder b --rare outage", "no column 'text' in the table, which has"),
+    ("label tickets.csv --folder b --rare outage", "name the column of the texts: --text COLUMN"),
+    ("label tickets.csv --folder b --text bod --rare outage", "no column 'bod'"),
+    (f"{NEW} --label k", "no column 'k' of labels"), (f"{NEW} --id id", "id"), (f"{NEW} --id tikket", "'ticket'"),
+    (f"{NEW} --beside tikket", "'ticket'"), (f"{NEW} --encoder minlm", "'minilm'"),
+    (f"{NEW} --guidelines r", "no guidelines at r"), (f"{NEW} --encoding latin-99", "latin-99"),
+    (f"{NEW} --classes a b", "'outage'"),
+    ("label tickets-labels --encoder minilm", "was made with --encoder lsa, not minilm"),
+    ("label tickets-labels --text id", "was made with --text body, not id"),
+    ("label tickets-labels --rare other", "was made with --rare ['outage']"),
+    ("label other.csv --folder tickets-labels", "was made from another table"),
+    ("export nowhere", "nowhere holds no desk.json"), ("predict", ". holds no desk.json"),
+    ("export tickets-labels --to a.xlsx", "give a name that ends in .csv or .parquet"),
+    ("predict tickets-labels --to a.xlsx", "give a name that ends in .csv or .parquet"),
+    ("audit tickets-labels --n 1", "needs at least"),
 ])
 def test_every_mistake_is_one_line(folder, words, says, capsys):
     before = sorted(os.listdir())
     shutil.copy("tickets.csv", "other.csv")
     with open("other.csv", "a") as f: f.write("T-999;a new one;;1;mine\n")
-    code, _, err = said(capsys, *words)
+    code, _, err = said(capsys, *words.split())
     assert code == 1 and says in err.splitlines()[-1], err
     assert sorted(os.listdir()) == sorted([*before, "other.csv"])  # nothing is begun
 
@@ -217,7 +219,7 @@ def test_a_damaged_desk_is_noticed(folder, damage, answering, capsys):
     path.unlink()  # as the message says
     answering(1)
     code, out, err = said(capsys, *BEGIN)
-    assert code == 0 and "16 answers so far" in out, err
+    assert code == 0 and "15 answers so far" in out, err
     assert json.loads(path.read_bytes()) == json.loads(whole)
 
 
@@ -226,7 +228,7 @@ def test_a_failure_before_the_first_answer_leaves_no_desk(table, monkeypatch, ca
     monkeypatch.setattr(desk, "_write_desk", full)
     code, _, err = said(capsys, *BEGIN)
     assert code == 1 and "No space left" in err and not os.path.exists("tickets-labels/desk.json")
-    assert not _OPEN_SESSIONS
+    assert Path.cwd()/"tickets-labels" not in _OPEN_SESSIONS
 
 
 def test_without_jupyterlab_you_label_in_the_terminal(table, answering, monkeypatch, capsys):
@@ -249,7 +251,7 @@ def test_the_notebook_in_the_folder(folder, monkeypatch, capsys):
     assert said(capsys, "label", folder, "--no-browser")[0] == 0
     words, env = started[0]
     assert words[1:] == ["-m", "jupyterlab", str(folder/"label.ipynb"), "--no-browser"]
-    assert env["JUPYTER_PREFER_ENV_PATH"] == "1" and not _OPEN_SESSIONS
+    assert env["JUPYTER_PREFER_ENV_PATH"] == "1" and folder.absolute() not in _OPEN_SESSIONS
     notebook = nbformat.read(folder/"label.ipynb", 4)
     nbformat.validate(notebook)
     assert "`tickets.csv`" in notebook.cells[0].source and "annotate(session)" in notebook.cells[1].source

@@ -133,6 +133,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._options': ('annotator/desk.html#_options', 'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._quiet': ('annotator/desk.html#_quiet', 'anchoral/annotator/desk.py'),
+                                         'anchoral.annotator.desk._ranked_rows': ( 'annotator/desk.html#_ranked_rows',
+                                                                                   'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._read_desk': ( 'annotator/desk.html#_read_desk',
                                                                                  'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._remark': ('annotator/desk.html#_remark', 'anchoral/annotator/desk.py'),

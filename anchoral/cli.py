@@ -638,6 +638,7 @@ def _passed(args):
     _arg("--query-size", type=int, help="texts per batch; 10 by default"),
     _arg("--beside", nargs="+", metavar="COLUMN", help="columns to show beside the text"),
     _arg("--guidelines", metavar="FILE", help="a text file to read before answering"),
+    _arg("--annotator", metavar="NAME", help="who answers, where several people do"),
     _arg("--unlabelled", nargs="+", metavar="WORD", help="labels that mean: nobody knows"),
     _arg("--drop-empty", action="store_true",
          help="leave out rows without a text, however many there are"),

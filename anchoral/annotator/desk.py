@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from .exchange import save_frame
@@ -37,11 +38,12 @@ class _Desk:
     tokens:int = 128       # How much of a text a transformer reads
     query_size:int = 10    # Texts per batch
     guidelines:str|None = None # Path of a text file, as seen from the folder
+    annotator:str = ""     # Who answers, where several people do
     beside:list = field(default_factory=list)  # Columns to show beside a text
     reading:dict = field(default_factory=dict) # How `Task.from_frame` is to read the table
 
 _DESK = "desk.json"
-_MAY_CHANGE = ("guidelines", "beside", "query_size") # All else would make it another session
+_MAY_CHANGE = ("guidelines", "beside", "query_size", "annotator") # All else would make it another session
 
 # %% ../../nbs/annotator/desk.ipynb #7a656dfa
 def _write_desk(folder, desk):
@@ -77,8 +79,7 @@ def _find_table(folder, desk):
             f"anchoral label TABLE --folder {folder}")
     require(sha256(path) == desk.digest,
             f"the table {path} has changed since {folder} was made from it; put it back as it was, "
-            f"or begin another folder with it: anchoral label {path} --folder NEW, and take your "
-            f"answers along: anchoral export {folder} --to answers.csv")
+            f"or begin another folder with it: anchoral label {path} --folder NEW")
     return path
 
 # %% ../../nbs/annotator/desk.ipynb #fdc42735
@@ -93,7 +94,8 @@ def _encoded(desk, task):
 
 def _seat(folder, at, desk, task, ahead=1):
     "The session in the folder `at`, with what the desk of `folder` wants to be shown."
-    session = Session(_encoded(desk, task), task, at, desk.query_size, ahead)
+    session = Session(_encoded(desk, task), task, at, desk.query_size, ahead,
+                      annotator=desk.annotator)
     session.beside = desk.beside
     if desk.guidelines:
         session.guidelines = read_guidelines(folder/desk.guidelines)
@@ -412,6 +414,13 @@ def predict(
         print(f"{path}: {len(session.task.row_ids):,} rows; of {len(of_texts):,} texts the model "
               f"calls {n_rare:,} {' or '.join(rare)}. Next: anchoral audit {folder}")
 
+# %% ../../nbs/annotator/desk.ipynb #6632f952
+def _ranked_rows(task, found):
+    "The rows of the table that hold the texts of `found`, in their order there."
+    rank = pd.Series(np.arange(len(found)), found.id).reindex(task.row_ids).to_numpy()
+    order = np.argsort(rank, kind="stable") # rows without a rank come last
+    return task.to_rows(found).iloc[order[:np.isfinite(rank).sum()]]
+
 # %% ../../nbs/annotator/desk.ipynb #9a32351a
 def review(
     folder:str=".",     # A folder that `label` made
@@ -422,7 +431,8 @@ def review(
     "List the texts without an answer that are most likely rare."
     with _copied(Path(folder)) as session:
         found = session.review(k)
-        path = save_frame(found, to or Path(folder)/"review.csv")
+        rows = _ranked_rows(session.task, found)
+        path = save_frame(rows, to or Path(folder)/"review.csv")
     for score, text in zip(found.score[:10], found.text):
         print(f"{score:6.3f}  {' '.join(text.split())[:90]}")
     print(f"{path}: {len(found)} texts, the most likely first")

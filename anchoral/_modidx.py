@@ -127,6 +127,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._from_folder': ( 'annotator/desk.html#_from_folder',
                                                                                    'anchoral/annotator/desk.py'),
+                                         'anchoral.annotator.desk._given_of': ( 'annotator/desk.html#_given_of',
+                                                                                'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._make_task': ( 'annotator/desk.html#_make_task',
                                                                                  'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._missing_parts': ( 'annotator/desk.html#_missing_parts',

@@ -267,7 +267,8 @@ def test_the_name_of_a_folder(name, folder): assert str(desk._folder_for(name)) 
 
 def test_classes_come_from_the_labels_and_the_rare_ones():
     table = pd.DataFrame(dict(kind=["b", None, "a", "?", "rare"]))
-    assert desk._all_classes(table, ["rare"], "kind", ["?"]) == ["a", "b", "rare"]
-    assert desk._all_classes(table, ["new"], "kind", ["?"]) == ["a", "b", "rare", "new"]
-    assert desk._all_classes(table, ["x", "y"], None, []) == ["other", "x", "y"]
-    assert desk._all_classes(pd.DataFrame(dict(kind=["x", np.nan])), ["x"], "kind", []) == ["other", "x"]
+    known = dict(label="kind", unlabelled=["?"])
+    assert desk._all_classes(table, ["rare"], known) == ["a", "b", "rare"]
+    assert desk._all_classes(table, ["new"], known) == ["a", "b", "rare", "new"]
+    assert desk._all_classes(table, ["x", "y"], dict(label=None)) == ["other", "x", "y"]
+    assert desk._all_classes(pd.DataFrame(dict(kind=["x", np.nan])), ["x"], known) == ["other", "x"]

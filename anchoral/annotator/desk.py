@@ -43,7 +43,7 @@ class _Desk:
     reading:dict = field(default_factory=dict) # How `Task.from_frame` is to read the table
 
 _DESK = "desk.json"
-_MAY_CHANGE = ("guidelines", "beside", "query_size", "annotator") # All else would make it another session
+_MAY_CHANGE = ("guidelines", "beside", "query_size", "annotator") # All else stays as it is
 
 # %% ../../nbs/annotator/desk.ipynb #7a656dfa
 def _write_desk(folder, desk):
@@ -141,14 +141,19 @@ def _copied(folder:Path) -> Iterator[Session]:
             session.close()
 
 # %% ../../nbs/annotator/desk.ipynb #13e6a6f5
-def _all_classes(table, rare, label, unlabelled):
+def _given_of(given, *names):
+    "Those of the options that were given."
+    return {name: given[name] for name in names if given.get(name)}
+
+def _all_classes(table, rare, given):
     "The names of all classes: those found in the table, then the rare ones."
+    label = given.get("label")
     found = []
-    if label is not None:
+    if label:
         require(label in table.columns, f"no column {label!r} of labels in the table, which has "
                 f"{list(table.columns)}; name it by --label, or leave --label out")
         known = label_names(table[label]).dropna()
-        found = sorted(known[~known.isin(unlabelled)].unique())
+        found = sorted(known[~known.isin(given.get("unlabelled") or [])].unique())
     others = [name for name in found if name not in rare]
     return [*(others or ["other"]), *rare]
 
@@ -170,7 +175,7 @@ def _from_folder(path, folder):
 
 def _options(given, folder):
     "The attributes of a desk that may change, from what was given."
-    changes = {name: given[name] for name in _MAY_CHANGE if given.get(name)}
+    changes = _given_of(given, *_MAY_CHANGE)
     if "guidelines" in changes:
         path = Path(changes["guidelines"])
         if not path.is_file():
@@ -184,25 +189,18 @@ def _begin(path, folder, given):
     "A new desk from a table, and its task. Nothing is written yet."
     require(given.get("rare"), "say which class is rare: --rare NAME; several names if there are "
                                "several")
-    reading = {name: given[name] for name in ("encoding", "separator", "unlabelled", "drop_empty")
-               if given.get(name)}
-    files = {name: reading[name] for name in ("encoding", "separator") if name in reading}
-    table = read_table(path, **files)
+    table = read_table(path, given.get("encoding"))
     rare = list(given["rare"])
-    label = given.get("label")
-    parts = {name: given[name] for name in ("encoder", "tokens") if given.get(name)}
+    key = given.get("id")
     desk = _Desk(
         table=_from_folder(path, folder),
         digest=sha256(path),
         text=_text_column(table, given.get("text")),
-        classes=list(given.get("classes") or _all_classes(table, rare, label,
-                                                          reading.get("unlabelled", []))),
+        classes=given.get("classes") or _all_classes(table, rare, given),
         rare=rare,
-        label=label,
-        id=given.get("id"),
-        reading=reading,
-        beside=[given["id"]] if given.get("id") else [],
-        **parts,
+        beside=[key] if key else [],
+        reading=_given_of(given, "encoding", "unlabelled", "drop_empty"),
+        **_given_of(given, "label", "id", "encoder", "tokens"),
     )
     desk = replace(desk, **_options(given, folder))
     task = _make_task(desk, table)
@@ -217,7 +215,7 @@ def _require_agreement(folder, desk, given):
     "`ValueError` for an option that the folder remembers in another way."
     known = asdict(desk) | desk.reading
     for name in ("text", "label", "id", "encoder", "tokens", "rare", "classes", "encoding",
-                 "separator", "unlabelled", "drop_empty"):
+                 "unlabelled", "drop_empty"):
         value = given.get(name)
         before = known.get(name)
         agrees = not value or value == before or (name == "rare" and set(value) == set(before))

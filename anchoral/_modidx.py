@@ -697,6 +697,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'anchoral.annotator.widget._annotator': ( 'annotator/widget.html#_annotator',
                                                                                      'anchoral/annotator/widget.py'),
                                            'anchoral.annotator.widget._do': ('annotator/widget.html#_do', 'anchoral/annotator/widget.py'),
+                                           'anchoral.annotator.widget._send_found': ( 'annotator/widget.html#_send_found',
+                                                                                      'anchoral/annotator/widget.py'),
                                            'anchoral.annotator.widget.annotate': ( 'annotator/widget.html#annotate',
                                                                                    'anchoral/annotator/widget.py'),
                                            'anchoral.annotator.widget.hear': ('annotator/widget.html#hear', 'anchoral/annotator/widget.py'),

@@ -205,6 +205,10 @@ class TestWidget:
         assert sent(tab)[2] == dict(do="find", like=7, id=7, seq=0)
         tab.evaluate("tell({do: 'found', words: '', rows: []}); tell({do: 'heard', seq: 0})")
         assert "No text without an answer matches" in results.inner_text()
+        tab.get_by_role("button", name="Most likely ones").click()
+        assert sent(tab)[3] == dict(do="review", id=7, seq=0) and results.inner_text() == "Training …"
+        tab.evaluate("tell({do: 'error', message: 'label one first'}); tell({do: 'heard', seq: 0})")
+        assert results.inner_text() == "" and tab.locator(".error").inner_text() == "label one first"
 
     def test_rules_and_own_columns_are_text(self, tab):
         evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"

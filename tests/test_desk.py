@@ -14,6 +14,7 @@ from anchoral import cli
 from anchoral.annotator import desk
 from anchoral.annotator.desk import open_desk
 from anchoral.annotator.session import _OPEN_SESSIONS
+from anchoral.annotator.widget import hear
 
 N = 400
 RARE = range(380, N)  # the numbers of the tickets that are about outages
@@ -102,7 +103,7 @@ def check_rows(table, scores, answers):
     scored, answered = pd.read_csv(scores, dtype={"ticket": str}, keep_default_na=False), pd.read_parquet(answers)
     for mine in (scored, answered):
         assert mine.ticket.tolist() == table.ticket.tolist()  # all rows, in their order, each key once
-    assert answered.id.tolist() == table.id.tolist() and set(answered.score) == {"mine"}  # their columns stay theirs
+    assert answered.id.astype(int).tolist() == table.id.tolist() and set(answered.score) == {"mine"}  # theirs
     assert answered.body.fillna("").str.strip().tolist() == table.body.str.strip().tolist()
     joined = table.merge(scored, on="ticket", validate="one_to_one", suffixes=("", "_scored"))
     empty = joined.body.str.strip() == ""
@@ -148,6 +149,39 @@ def test_an_open_session_can_be_exported(folder, capsys):
     session.wait()
     assert session.answer("other")
     session.close()
+
+
+def test_what_the_page_may_ask_for(folder):
+    "It finds texts, puts them first, corrects answers and comments on them; what is wrong changes nothing."
+    session = open_desk(folder)
+    def tell(**message):
+        sent = []
+        hear(session, message, sent.append, lambda: None)
+        assert sent[-1] == dict(do="heard", seq=session.book.seq)
+        return sent[0]
+    ids = list(session.book.answers)[-2:]
+    found = tell(do="find", words="parcel")
+    assert len(found["rows"]) == 10 and all("parcel" in row["text"] for row in found["rows"])
+    json.dumps(found)  # what a page can be sent
+    assert tell(do="find", like=found["rows"][0]["id"])["rows"] and not tell(do="find", words="xyzzy")["rows"]
+    assert all(row["id"] not in session.book.answers for row in tell(do="review")["rows"])
+    tell(do="look", ids=[found["rows"][3]["id"]])
+    assert session.wait() == found["rows"][3]["id"]
+    tell(do="change", of=ids[0], label=None)
+    tell(do="comment", of=ids[1], comment=" a note\n")
+    recent = session.view()["recent"]
+    assert recent[0]["comment"] == "a note" and recent[1]["label"] is None and recent[1]["id"] == ids[0]
+    before = session.frame()
+    for wrong in (dict(do="change", of=-1, label=0), dict(do="change", of=ids[0], label=9), dict(do="change", of=[]),
+                  dict(do="comment", of=ids[0], comment=None), dict(do="comment", of=ids[0], comment="\ud800"),
+                  dict(do="comment", of=ids[0], comment="x"*3000), dict(do="look", ids=[ids[0]]), dict(do="look"),
+                  dict(do="look", ids=["a"]), dict(do="find", words=[]), dict(do="find", like=[]), dict(do="find")):
+        assert tell(**wrong)["do"] in ("error", "heard", "found"), wrong
+    assert session.frame().equals(before)
+    session.close()
+    again = open_desk(folder)
+    assert again.frame().equals(before)
+    again.close()
 
 
 def test_what_the_folder_remembers_is_not_asked_again(folder, answering, capsys):

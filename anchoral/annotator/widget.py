@@ -145,6 +145,11 @@ def _amend_or_find(session, message, send):
         session.look_at(message.get("ids"))
     elif do == "find":
         words = message.get("words", "")
-        found = session.find(words, message.get("like"))
-        found["text"] = found.text.str[:_MOST_FOUND]
-        send(dict(do="found", words=words, rows=found.to_dict("records")))
+        _send_found(session.find(words, message.get("like")), words, send)
+    elif do == "review":
+        _send_found(session.review(10), "", send)
+
+def _send_found(found, words, send):
+    "Texts that were found, to be listed on the page."
+    found["text"] = [text[:_MOST_FOUND] for text in found.text]
+    send(dict(do="found", words=words, rows=found.to_dict("records")))

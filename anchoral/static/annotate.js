@@ -217,6 +217,8 @@ function render({ model, el }) {
   make("button", "", search, "Find").type = "submit";
   const alike = make("button", "", search, "Find more like this text");
   alike.type = "button";
+  const likely = make("button", "", search, "Most likely ones"); // by the model that is delivered
+  likely.type = "button";
   const results = make("div", "found-texts", root);
   const recent = make("details", "recent", root);
   make("summary", "", recent, "Your last answers");
@@ -246,7 +248,8 @@ function render({ model, el }) {
     sentAt = performance.now();
     if (message.do === "answer" || message.do === "undo") since = sentAt;
     error.textContent = "";
-    const patience = message.do === "find" ? 300000 : 5000; // the first search reads the whole pool
+    const slow = ["find", "review"].includes(message.do), // the first search reads the whole pool
+      patience = slow ? 300000 : 5000;
     alarm = setTimeout(() => {
       busy = false;
       error.textContent =
@@ -267,6 +270,11 @@ function render({ model, el }) {
     if (busy) return;
     results.textContent = "Searching …";
     send({ do: "find", ...wanted });
+  }
+  function review() {
+    if (busy) return;
+    results.textContent = "Training …";
+    send({ do: "review" });
   }
   function button(key, name, does, cls) {
     const b = make("button", cls, keys);
@@ -304,6 +312,7 @@ function render({ model, el }) {
     if (words) find({ words });
     else draw(); // without the marks
   });
+  likely.addEventListener("click", review);
   alike.addEventListener("click", () => model.get("view").id !== null && find({ like: model.get("view").id }));
 
   const typing = (node) => node.closest("input, select, textarea") !== null;
@@ -456,7 +465,7 @@ function render({ model, el }) {
       error.textContent = message.message;
       drawRecent(model.get("view"), true);
     }
-    if (message.do === "error" && results.textContent === "Searching …") results.replaceChildren();
+    if (message.do === "error" && !results.childElementCount) results.replaceChildren();
     if (message.do === "found") {
       drawFound(message);
       draw();

@@ -147,6 +147,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'anchoral.annotator.desk._seat': ('annotator/desk.html#_seat', 'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._text_column': ( 'annotator/desk.html#_text_column',
                                                                                    'anchoral/annotator/desk.py'),
+                                         'anchoral.annotator.desk._with_new': ( 'annotator/desk.html#_with_new',
+                                                                                'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._write_desk': ( 'annotator/desk.html#_write_desk',
                                                                                   'anchoral/annotator/desk.py'),
                                          'anchoral.annotator.desk._write_notebook': ( 'annotator/desk.html#_write_notebook',

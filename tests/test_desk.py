@@ -210,20 +210,20 @@ NEW = "label tickets.csv --folder b --text body --rare outage"
     (f"{NEW} --classes a b", "'outage'"),
     ("label tickets-labels --encoder minilm", "was made with --encoder lsa, not minilm"),
     ("label tickets-labels --text id", "was made with --text body, not id"),
-    ("label tickets-labels --rare other", "was made with --rare ['outage']"),
-    ("label other.csv --folder tickets-labels", "was made from another table"),
+    ("label wrong.csv --folder tickets-labels", "belongs to another task"),
+    ("label tickets-labels --rare flood", "was made with --rare ['outage'], not ['flood']"),
     ("export nowhere", "nowhere holds no desk.json"), ("predict", ". holds no desk.json"),
     ("export tickets-labels --to a.xlsx", "give a name that ends in .csv or .parquet"),
     ("predict tickets-labels --to a.xlsx", "give a name that ends in .csv or .parquet"),
     ("audit tickets-labels --n 1", "needs at least"),
 ])
 def test_every_mistake_is_one_line(folder, words, says, capsys):
-    before = sorted(os.listdir())
-    shutil.copy("tickets.csv", "other.csv")
-    with open("other.csv", "a") as f: f.write("T-999;a new one;;1;mine\n")
+    wrong = pd.DataFrame(dict(ticket=range(99), body=[f"text {n} of somebody else" for n in range(99)], kind=""))
+    wrong.to_csv("wrong.csv", index=False)
+    before = sorted(os.listdir()), (folder/"desk.json").read_bytes(), (folder/"log.jsonl").read_bytes()
     code, _, err = said(capsys, *words.split())
     assert code == 1 and says in err.splitlines()[-1], err
-    assert sorted(os.listdir()) == sorted([*before, "other.csv"])  # nothing is begun
+    assert (sorted(os.listdir()), (folder/"desk.json").read_bytes(), (folder/"log.jsonl").read_bytes()) == before
 
 
 def test_a_moved_table_is_found_where_you_say(folder, answering, capsys):
@@ -238,6 +238,33 @@ def test_a_moved_table_is_found_where_you_say(folder, answering, capsys):
     shutil.move("data", "elsewhere/data")
     shutil.move(folder, "elsewhere/tickets-labels")
     assert said(capsys, "export", "elsewhere/tickets-labels")[0] == 0
+
+
+def test_a_table_that_changed_is_named_and_goes_on(table, folder, answering, capsys):
+    "Rows added, deleted and sorted, and a class more: each answer stays with its text."
+    before = open_desk(folder)
+    answers = before.frame().set_index("text").label
+    before.close()
+    gone = before.task.table.ticket[before.task.rows[list(before.labels)[4]]]
+    new = pd.DataFrame(dict(ticket=["N-1", "N-2"], body=["Hail in the cellar", "A flood in the cellar"],
+                            kind=["other", ""], id=1, score="mine"))
+    changed = pd.concat([new, table[table.ticket != gone].sort_values("body")])
+    changed.to_csv("tickets.csv", sep=";", index=False, encoding="latin-1")
+    code, out, err = said(capsys, "export", folder)
+    assert code == 0 and "tickets.csv has changed since it was last labelled" in out, err
+    def check():
+        rows = pd.read_csv(folder/"answers.csv", keep_default_na=False)
+        assert rows.ticket.tolist() == changed.ticket.tolist()
+        for text, label in rows[rows.label != ""][["body", "label"]].to_numpy():
+            assert label == ("other" if text == "Hail in the cellar" else answers.get(text, truth(text)))
+        assert (rows.label[rows.body.isin(answers.index)] != "").all()
+    check()
+    answering(3)
+    code, out, err = said(capsys, "label", folder, "--rare", "outage", "flood", "--terminal")
+    assert code == 0 and "has changed" in out and "[3] flood" in out, err
+    code, out, err = said(capsys, "export", folder)
+    assert code == 0 and "has changed" not in out, err
+    check()
 
 
 @pytest.mark.parametrize("damage", [

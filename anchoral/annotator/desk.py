@@ -71,15 +71,14 @@ def _read_desk(folder):
 
 # %% ../../nbs/annotator/desk.ipynb #9e5ff3ee
 def _find_table(folder, desk):
-    "The path of the table, once it is known to be the same."
+    "The path of the table. It is said where the table has changed since it was last labelled."
     path = Path(os.path.normpath(folder/desk.table))
     if not path.exists():
         raise FileNotFoundError(
             f"the table {path} of {folder} is gone; put it back, or say where it is now: "
             f"anchoral label TABLE --folder {folder}")
-    require(sha256(path) == desk.digest,
-            f"the table {path} has changed since {folder} was made from it; put it back as it was, "
-            f"or begin another folder with it: anchoral label {path} --folder NEW")
+    if sha256(path) != desk.digest:
+        print(f"{path} has changed since it was last labelled; each answer stays with its text")
     return path
 
 # %% ../../nbs/annotator/desk.ipynb #fdc42735
@@ -106,7 +105,8 @@ def open_desk(
     folder:Path|str=".", # A folder that `anchoral label` made
 ) -> Session:
     """The session in the folder, opened to be continued. `FileNotFoundError` without a desk or
-    its table, `ValueError` where either has changed, `OSError` where another process has it."""
+    its table, `ValueError` where the table is another one, `OSError` where another process has
+    the session."""
     folder = Path(folder)
     desk = _read_desk(folder)
     task = _make_task(desk, _find_table(folder, desk))
@@ -124,12 +124,14 @@ def _quiet() -> Iterator[None]:
     finally:
         log.setLevel(before)
 
+_SESSION_FILES = ("session.json", "texts.jsonl", "log.check", "log.jsonl") # the log grows: last
+
 @contextmanager
 def _copied(folder:Path) -> Iterator[Session]:
     "The session as it is now on the disk, to read from."
     desk = _read_desk(folder)
     with tempfile.TemporaryDirectory() as tmp:
-        for name in ("session.json", "log.check", "log.jsonl"): # the log last: it may be longer
+        for name in _SESSION_FILES:
             if (folder/name).exists():
                 shutil.copyfile(folder/name, Path(tmp)/name)
         with _quiet():
@@ -218,28 +220,31 @@ def _require_agreement(folder, desk, given):
                  "unlabelled", "drop_empty"):
         value = given.get(name)
         before = known.get(name)
-        agrees = not value or value == before or (name == "rare" and set(value) == set(before))
+        agrees = not value or value == before
+        if name in ("rare", "classes") and value:
+            agrees = set(value) >= set(before) # one class more
         option = name.replace("_", "-")
         require(agrees, f"{folder} was made with --{option} {before}, not {value}; leave "
                         f"--{option} out to continue there, or begin another by --folder NAME")
+
+def _with_new(names, given):
+    "The names, and those of the given ones that are new."
+    return [*names, *(name for name in given or [] if name not in names)]
 
 def _continue(path, folder, given):
     "The desk of a folder, with what may change of it, and its task."
     desk = _read_desk(folder)
     _require_agreement(folder, desk, given)
     changes = _options(given, folder)
+    changes["rare"] = _with_new(desk.rare, given.get("rare"))
+    changes["classes"] = _with_new(_with_new(desk.classes, given.get("classes")), changes["rare"])
     if path is not None:
-        is_same = path.exists() and sha256(path) == desk.digest
-        was = Path(os.path.normpath(folder/desk.table))
-        require(is_same or path.absolute() == was.absolute(),
-                f"{folder} was made from another table, {was}; name another folder for "
-                f"{path}: --folder NAME")
-        if is_same:
-            changes["table"] = _from_folder(path, folder)
+        changes["table"] = _from_folder(path, folder)
     changed = replace(desk, **changes)
-    task = _make_task(changed, _find_table(folder, changed))
+    path = _find_table(folder, changed)
+    task = _make_task(changed, path)
     own_columns(task, changed.beside)
-    return changed, task
+    return replace(changed, digest=sha256(path)), task
 
 # %% ../../nbs/annotator/desk.ipynb #4c5caf31
 _LABEL_CELLS = [ # Kind of cell, source

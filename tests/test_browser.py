@@ -571,6 +571,7 @@ def picture(tab, annotator, path):
     for _ in range(15): give(tab, annotator, "keyboard")
     tab.keyboard.press("m")
     annotator.locator(".anchor").wait_for()
+    tab.set_viewport_size(dict(width=1200, height=1600))  # all of it
     annotator.screenshot(path=path)
 
 

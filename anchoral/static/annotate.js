@@ -14,7 +14,7 @@ const STYLE = `
 .anchoral-annotate .head span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .anchoral-annotate .head .count { margin-inline-start: auto; flex: none; }
 /* What is above the buttons has a height of its own, whatever it holds: a button that moves is a wrong answer. */
-.anchoral-annotate .body { display: flex; gap: 10px; height: 17em; min-height: 6em; margin: 10px 0; resize: vertical;
+.anchoral-annotate .body { display: flex; gap: 10px; height: 15em; min-height: 6em; margin: 10px 0; resize: vertical;
     overflow: hidden; }
 .anchoral-annotate .text { flex: 1; font-size: 16px; white-space: pre-wrap; overflow-wrap: anywhere; height: 100%;
     overflow-y: auto; padding: 10px; border: 1px solid var(--edge); border-radius: 3px; }
@@ -54,6 +54,7 @@ const STYLE = `
 .anchoral-annotate details[hidden] { display: none; }
 .anchoral-annotate .rules { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 20em; overflow-y: auto;
     border-inline-start: 3px solid var(--edge); padding-inline-start: 10px; margin-top: 4px; }
+.anchoral-annotate .rows { max-height: 17em; overflow-y: auto; }
 .anchoral-annotate .recent .row .words { white-space: nowrap; text-overflow: ellipsis; }
 .anchoral-annotate .recent select { width: 10em; flex: none; }
 .anchoral-annotate .recent input { width: 13em; flex: none; }
@@ -220,15 +221,15 @@ function render({ model, el }) {
   const likely = make("button", "", search, "Most likely ones"); // by the model that is delivered
   likely.type = "button";
   const results = make("div", "found-texts", root);
-  const recent = make("details", "recent", root);
-  make("summary", "", recent, "Your last answers");
-  const rows = make("div", "", recent);
-  recent.open = true;
   const svg = root.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg"));
   svg.setAttribute("role", "img");
   const foot = make("div", "foot", root),
     waited = make("span", "waited", foot),
     found = make("span", "found", foot);
+  const recent = make("details", "recent", root);
+  make("summary", "", recent, "Your last answers");
+  const rows = make("div", "rows", recent);
+  recent.open = true;
 
   let busy = false,
     sentAt = 0,

@@ -267,6 +267,28 @@ def test_a_table_that_changed_is_named_and_goes_on(table, folder, answering, cap
     check()
 
 
+def test_two_people_at_two_desks(table, answering, capsys):
+    "The second person's answers come into the first one's folder, with a name on each, and out on the same rows."
+    for name, words in (("ada", "/power"), ("bob", "/parcel")):
+        answering(12, words)
+        assert said(capsys, *BEGIN, "--folder", name, "--annotator", name)[0] == 0
+    assert said(capsys, "export", "bob", "--to", "bob.parquet")[0] == 0
+    session = open_desk("ada")
+    assert session.annotator == "ada" and session.merge("bob.parquet") > 0
+    merged = session.frame()
+    session.close()
+    answers = merged.annotator.value_counts()
+    both = (merged.others != "").sum()  # texts that both of them answered stay ada's
+    assert answers["ada"] == 12 and answers["bob"] + both == 12 and answers[""] == 3
+    assert (merged.label == merged.text.map(truth)).all()
+    assert said(capsys, "export", "ada", "--to", "both.parquet")[0] == 0
+    rows = pd.read_parquet("both.parquet")
+    assert rows.ticket.tolist() == table.ticket.tolist()
+    by = rows[rows.label.notna()].groupby("annotator").body
+    assert by.get_group("ada").str.contains("power").sum() >= 10
+    assert by.get_group("bob").str.contains("parcel").sum() >= 10
+
+
 @pytest.mark.parametrize("damage", [
     b"", b"{}", b"\xff", b"[]", b"\n\n",
     lambda line: line[:50], lambda line: line.replace(b'"body"', b'"kind"'), lambda line: line.replace(b"lsa", b"lsb"),

@@ -24,8 +24,8 @@ FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "wordnet", "table1", "table2"
          "Study": ["config", "runs", "run", "results", "measures", "profiles", "grid", "cluster", "gpu", "verify",
                    "replay", "looks", "figures", "evidence", "typeset", "tables", "statistics", "claims", "printed",
                    "first_rule", "second_rule", "forest", "answer"],
-         "Annotator": ["log", "growth", "session", "deliver", "audit", "stopping", "exchange", "formats", "team", "desk",
-                       "widget", "desk"]}
+         "Annotator": ["log", "growth", "session", "deliver", "audit", "stopping", "exchange", "formats", "team",
+                       "desk", "widget"]}
 GLOSSARY = "paper/glossary.md"
 
 

@@ -95,7 +95,7 @@ def test_every_argument_that_counts_refuses_zero(capsys):
     for name, command in subparsers().items():
         for action in command._actions:
             if action.type is not int: continue
-            needed = {"fetch": ["reuters-agri"], "authors": ["x"]}.get(name, [])
+            needed = {"fetch": ["reuters-agri"], "authors": ["x"], "label": ["x.csv"]}.get(name, [])
             code, _, err = said(capsys, name, *needed, action.option_strings[0], "0")
             assert code == 1 and "must be at least 1, got 0" in err
 

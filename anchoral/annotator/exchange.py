@@ -22,7 +22,8 @@ from ..files import atomic, lookup, require
 
 # %% ../../nbs/annotator/exchange.ipynb #bb29f927
 _COLUMNS = ["id", "text", "label", "skipped", "by", "iteration", "batch", "time", "seconds",
-            "wait", "score", "anchor", "similarity", "peeked", "annotator", "others"]
+            "wait", "score", "anchor", "similarity", "peeked", "annotator", "others",
+            "comment"]
 _COLUMN_TYPES = {
     "seconds": float,
     "wait": float,
@@ -267,6 +268,7 @@ class _Matcher:
         answer.time = _cell(row.get("time")) or ""
         answer.anchor = _number(row.get("anchor"), int)
         answer.peeked = _is_yes(row.get("peeked"))
+        answer.comment = str(_cell(row.get("comment")) or "")
         answer.others = others_from_text(_cell(row.get("others")), self.task.classes)
         for column in ("seconds", "wait", "score", "similarity"):
             setattr(answer, column, _number(row.get(column), float))

@@ -57,6 +57,7 @@ class Answer:
     anchor:int|None = None   # The anchor nearest to it
     similarity:float|None = None # Cosine of the text and that anchor
     peeked:bool = False      # Did the person look at what the model thinks first?
+    comment:str = ""         # What the person noted about the text
     annotator:str = ""       # Who answered, if they gave a name
     others:dict[str, int|None] = field(default_factory=dict) # What other people said, by name
 
@@ -263,6 +264,9 @@ def _do_change(book, id, label, annotator=None):
         answer.annotator = annotator
     answer.label = label
 
+def _do_comment(book, id, comment):
+    book.answers[id].comment = comment
+
 def _do_undo(book, id):
     book.take(id)
 
@@ -283,6 +287,7 @@ _EVENTS = {
     "answer": _do_answer,
     "file": _do_file,
     "change": _do_change,
+    "comment": _do_comment,
     "undo": _do_undo,
     "restore": _do_restore,
     "merge": _do_merge,
@@ -311,6 +316,7 @@ def _cannot_merge(book, event):
 _OBJECTIONS = {
     "answer": _cannot_answer,
     "change": _cannot_change,
+    "comment": _cannot_change,
     "undo": _cannot_change,
     "restore": _cannot_restore,
     "merge": _cannot_merge,

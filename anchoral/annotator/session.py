@@ -285,10 +285,18 @@ class _Engine:
         self._notify()
 
 # %% ../../nbs/annotator/session.ipynb #f9d35af1
+_KEY_LETTERS = "abdefghijklnoprtvwxyz" # without c, m, q, s and u, which are commands
+
 def keys_of(classes:Sequence[str]) -> list[str]:
-    "What to press for each class: a digit where all names are digits, else the place from 1."
+    """What to press for each class: a digit where all names are digits, else the place from 1:
+    1 to 9, 0, letters; where these are used up, the number."""
     are_digits = all(name in "0123456789" and len(name) == 1 for name in classes)
-    return list(classes) if are_digits else [str(c + 1) for c in range(len(classes))]
+    if are_digits:
+        return list(classes)
+    letters = [letter for letter in _KEY_LETTERS if letter not in classes]
+    keys = [*"1234567890", *letters]
+    numbers = [str(place + 1) for place in range(len(classes))]
+    return [*keys, *numbers[len(keys):]][:len(classes)]
 
 # %% ../../nbs/annotator/session.ipynb #d4c44be0
 def _is_asked_by_model(book):
@@ -316,6 +324,41 @@ def _text_facts(book, i, texts):
     left = sum(other not in book.answers for other in batch.ids)
     place = [len(batch.ids) - left + 1, len(batch.ids)]
     return dict(id=i, text=texts[i], kind=batch.kind, iteration=batch.iteration, place=place)
+
+# %% ../../nbs/annotator/session.ipynb #e9a43c96
+_N_RECENT = 10    # Answers that a view lists
+_MAX_SHOWN = 300  # Characters of a value beside the text, and of a text in a list
+
+def _recent_answers(book, texts):
+    "The person's last answers, the newest first."
+    found = []
+    for i, answer in reversed(book.answers.items()):
+        if book.batches[answer.batch].kind == "file":
+            continue
+        found.append(dict(id=i, text=texts[i][:_MAX_SHOWN], label=answer.label,
+                          comment=answer.comment))
+        if len(found) == _N_RECENT:
+            break
+    return found
+
+def _own_values(task, i, columns):
+    "Column -> what the table says there about text `i`, as text."
+    if i is None or not columns:
+        return {}
+    row = task.table.iloc[int(task.rows[i])]
+    return {str(name): _as_words(row[name]) for name in columns}
+
+def _as_words(value):
+    is_empty = value is None or (np.ndim(value) == 0 and pd.isna(value))
+    return "" if is_empty else str(value)[:_MAX_SHOWN]
+
+def _require_comment(comment):
+    "A `ValueError` for what no comment can be."
+    require(isinstance(comment, str), f"a comment is a text, got {type(comment).__name__}")
+    require(len(comment) <= 2000, f"the comment has {len(comment)} characters; 2000 at most")
+    require(not any(unicodedata.category(c) == "Cs" for c in comment),
+            "the comment holds half of a character; write it again")
+    return comment.strip()
 
 # %% ../../nbs/annotator/session.ipynb #3b89265e
 _WHY_CHOSEN = {
@@ -368,6 +411,7 @@ def _as_text(view):
     kind = "chosen by the model" if view["kind"] == "model" else f"of kind {view['kind']}"
     place, size = view["place"]
     lines.append(f"text {view['id']}, {place} of {size} in a batch {kind}")
+    lines += [f"{name}: {value}" for name, value in view["beside"].items()]
     lines += ["", f"    {view['text']}", "", _keys_line(view["classes"])]
     return "\n".join(lines)
 
@@ -445,6 +489,8 @@ class Session(_Engine):
         self.annotator = _plain_name(annotator, "annotator's name")
         self.loaded = pd.DataFrame(columns=LOADED_COLUMNS) # What `load` did, row by row
         self._made = None                                   # Labels and model of the last delivery
+        self.beside:Sequence[str] = () # Columns of the task's table to show beside the text
+        self.guidelines = ""           # What to read before answering, shown as plain text
         super().__init__(al, task, folder, query_size, ahead, repair)
         self._words = Keywords(task.texts)                 # For `find`
 
@@ -454,10 +500,13 @@ class Session(_Engine):
         label:int|str|None, # A class's name or number; None skips
         id:int|None=None,   # The text that the person saw; default: the current one
         seq:int|None=None,  # The `seq` of the view they saw it in, if it has one
+        comment:str="",     # A note about the text, kept with the answer
     ) -> bool:
         """Answer the current text. False, and nothing done, when that is not the text, or not
         the view, that the answer was meant for."""
         label = class_number(label, self.task.classes)
+        comment = _require_comment(comment)
+        noted = dict(comment=comment) if comment else {}
         with self._changing():
             now = self._mark()
             if now is None or id not in (None, now) or seq not in (None, self.book.seq):
@@ -466,7 +515,7 @@ class Session(_Engine):
                         time=datetime.now(UTC).isoformat(timespec="milliseconds"),
                         seconds=round(self._watch.seconds(), 3),
                         wait=round(self._watch.waited, 3), peeked=now in self._peeked,
-                        **_signed(self.annotator))
+                        **_signed(self.annotator), **noted)
             self._watch.answered()
             self._mark()
         return True
@@ -494,6 +543,13 @@ class Session(_Engine):
                     f"answered are {list(answers)[-5:]} (the last five)")
             self._write(do="change", id=int(id), label=class_number(label, self.task.classes),
                         **_signed(self.annotator))
+
+    def comment(self, id:int, comment:str) -> None:
+        "Note something about a text that has an answer; an empty comment removes the note."
+        with self._changing():
+            require(id in self.book.answers, f"text {id} has no answer yet; answer it first, "
+                    "or give the comment with the answer: answer(label, comment=...)")
+            self._write(do="comment", id=int(id), comment=_require_comment(comment))
 
     def restore(self, ids:Iterable[int]) -> None:
         "Let skipped texts be asked again."
@@ -595,6 +651,9 @@ class Session(_Engine):
                 waiting=i is None and not stopped,
                 message=self._message(i),
                 note=_missing_note(book, self.task.classes),
+                recent=_recent_answers(book, self.task.texts),
+                beside=_own_values(self.task, i, self.beside),
+                guidelines=self.guidelines,
             )
 
     def _message(self, i):

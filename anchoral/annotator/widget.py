@@ -6,7 +6,7 @@
 __all__ = ['annotate']
 
 # %% ../../nbs/annotator/widget.ipynb #60ad80be
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import anchoral
 
 from .session import Session
-from ..files import require
+from ..data import Task
+from ..files import lookup, require
 
 # %% ../../nbs/annotator/widget.ipynb #b6675cf4
 STATIC = Path(anchoral.__file__).with_name("static") # The scripts of the widgets
@@ -38,11 +39,51 @@ def _annotator():
 
     return Annotator
 
+# %% ../../nbs/annotator/widget.ipynb #41e2e6d9
+_MOST_GUIDELINES = 100_000 # Bytes; more is not read by anybody before they answer
+
+def read_guidelines(
+    path:Path|str, # A text file in UTF-8
+) -> str:
+    "What the file says. `OSError` or `ValueError` where it cannot be read as text."
+    path = Path(path)
+    size = path.stat().st_size
+    require(size <= _MOST_GUIDELINES, f"the guidelines {path} have {size:,} bytes; give a text of "
+            f"at most {_MOST_GUIDELINES:,}")
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"the guidelines {path} are not plain text in UTF-8; "
+                         "save them as a .txt or .md file in UTF-8") from None
+    require("\0" not in text, f"the guidelines {path} are no plain text; "
+                              "save them as a .txt or .md file in UTF-8")
+    return text.strip()
+
+def own_columns(
+    task:Task,
+    beside:Sequence[str], # Names of columns
+) -> list[str]:
+    "The columns, once each is known to be in the task's table."
+    table = getattr(task, "table", None)
+    require(table is not None, f"beside={list(beside)}: this task was not made from a table; "
+            "make it by Task.from_frame, or leave beside out")
+    require(not isinstance(beside, str), f"beside must be a list of columns: [{beside!r}]")
+    for name in beside:
+        lookup(name, list(table.columns), "column")
+    return list(beside)
+
 # %% ../../nbs/annotator/widget.ipynb #8b19b03d
 def annotate(
     session:Session,
+    guidelines:Path|str|None=None, # A text file to read before answering, shown as plain text
+    beside:Sequence[str]=(), # Columns of the task's table to show beside each text
 ) -> Any: # A widget, or None without anywidget
     "The session as a widget for JupyterLab; without anywidget, its plain text is printed."
+    if guidelines is not None:
+        session.guidelines = read_guidelines(guidelines)
+    if beside:
+        session.beside = own_columns(session.task, beside)
     try:
         widget = _annotator()(view=session.view())
     except ImportError:
@@ -58,6 +99,8 @@ def annotate(
     return widget
 
 # %% ../../nbs/annotator/widget.ipynb #2216c712
+_MOST_FOUND = 500 # Characters of a text in the list of what was found
+
 def hear(
     session:Session,
     message:Any,          # From the page: a dict with `do`, and the `id` and `seq` of the view
@@ -78,7 +121,8 @@ def _do(session, message, send, draw):
     seq = message.get("seq")
     seq = -1 if seq is None else seq # older than any view
     if do == "answer":
-        if not session.answer(message.get("label"), message.get("id"), seq):
+        comment = message.get("comment", "")
+        if not session.answer(message.get("label"), message.get("id"), seq, comment):
             draw() # the page shows something else than the session
     elif do == "undo":
         session.undo(seq)
@@ -86,3 +130,26 @@ def _do(session, message, send, draw):
         send(dict(do="peek", **session.peek()))
     elif do == "retry":
         session.retry()
+    else:
+        _amend_or_find(session, message, send)
+
+def _amend_or_find(session, message, send):
+    "Correct an answer, or look for texts."
+    do = message.get("do")
+    of = message.get("of")
+    if do == "change":
+        session.change(of, message.get("label"))
+    elif do == "comment":
+        session.comment(of, message.get("comment"))
+    elif do == "look":
+        session.look_at(message.get("ids"))
+    elif do == "find":
+        words = message.get("words", "")
+        _send_found(session.find(words, message.get("like")), words, send)
+    elif do == "review":
+        _send_found(session.review(10), "", send)
+
+def _send_found(found, words, send):
+    "Texts that were found, to be listed on the page."
+    found["text"] = [text[:_MOST_FOUND] for text in found.text]
+    send(dict(do="found", words=words, rows=found.to_dict("records")))

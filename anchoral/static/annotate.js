@@ -7,12 +7,25 @@ const STYLE = `
   padding: 12px 16px; max-width: 56em; font: 14px/1.45 var(--jp-ui-font-family, system-ui, sans-serif);
     outline-offset: 2px; }
 .anchoral-annotate:focus-within { border-color: #0072B2; }
-.anchoral-annotate .head, .anchoral-annotate .foot { display: flex; gap: 1em; flex-wrap: wrap; color: var(--faint);
-    font-size: 12px; align-items: baseline; }
-.anchoral-annotate .spring { flex: 1; }
-.anchoral-annotate .text { font-size: 16px; white-space: pre-wrap; overflow-wrap: anywhere; min-height: 6em;
-    max-height: 22em; overflow-y: auto; margin: 10px 0; padding: 10px; border: 1px solid var(--edge); border-radius: 3px; }
+.anchoral-annotate *, .anchoral-annotate { box-sizing: border-box; }
+.anchoral-annotate .head, .anchoral-annotate .foot { display: flex; gap: 1em; color: var(--faint); font-size: 12px;
+    align-items: baseline; }
+.anchoral-annotate .foot { flex-wrap: wrap; }
+.anchoral-annotate .head span { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
+.anchoral-annotate .head .count { margin-inline-start: auto; flex: none; }
+/* What is above the buttons has a height of its own, whatever it holds: a button that moves is a wrong answer. */
+.anchoral-annotate .body { display: flex; gap: 10px; height: 15em; min-height: 6em; margin: 10px 0; resize: vertical;
+    overflow: hidden; }
+.anchoral-annotate .text { flex: 1; font-size: 16px; white-space: pre-wrap; overflow-wrap: anywhere; height: 100%;
+    overflow-y: auto; padding: 10px; border: 1px solid var(--edge); border-radius: 3px; }
+.anchoral-annotate .text, .anchoral-annotate .rules { unicode-bidi: plaintext; }
 .anchoral-annotate .text.none { color: var(--faint); font-style: italic; }
+.anchoral-annotate .own { flex: none; width: 14em; height: 100%; margin: 0; overflow-y: auto; font-size: 13px;
+    overflow-wrap: anywhere; }
+.anchoral-annotate .own:empty { display: none; }
+.anchoral-annotate .own dt { color: var(--faint); font-size: 12px; }
+.anchoral-annotate .own dd { margin: 0 0 6px; }
+.anchoral-annotate mark { background: #F0E442; color: #000; padding: 0 1px; }
 .anchoral-annotate .keys { display: flex; gap: 8px; flex-wrap: wrap; margin: 8px 0; }
 .anchoral-annotate button { font: inherit; color: var(--ink); background: var(--jp-layout-color2, #f2f2f2);
     border: 1px solid var(--edge); border-radius: 3px; padding: 5px 12px; cursor: pointer; }
@@ -23,16 +36,53 @@ const STYLE = `
 .anchoral-annotate kbd { font: 11px monospace; border: 1px solid var(--edge); border-radius: 2px; padding: 0 4px;
     margin-right: 6px; }
 .anchoral-annotate .error { color: #B00020; }
+.anchoral-annotate .remark { display: flex; gap: 8px; align-items: baseline; }
+.anchoral-annotate input, .anchoral-annotate select { font: inherit; color: var(--ink); background: var(--paper);
+    border: 1px solid var(--edge); border-radius: 3px; padding: 4px 8px; min-width: 0; }
+.anchoral-annotate .remark input, .anchoral-annotate .search input { flex: 1; }
+.anchoral-annotate .hint { min-height: 1.6em; font-size: 13px; color: var(--faint); margin: 4px 0; }
+.anchoral-annotate .hint.away { color: #B35900; }
+.anchoral-annotate .search { display: flex; gap: 8px; flex-wrap: wrap; align-items: baseline;
+    margin: 10px 0 4px; }
+.anchoral-annotate .found-texts:empty { display: none; }
+.anchoral-annotate .found-texts { border: 1px solid var(--edge); border-radius: 3px; padding: 6px 10px; font-size: 13px; }
+.anchoral-annotate .row { display: flex; gap: 8px; align-items: baseline; padding: 3px 0; }
+.anchoral-annotate .row .words { flex: 1; min-width: 0; overflow-wrap: anywhere; max-height: 4.4em; overflow: hidden; }
+.anchoral-annotate .row button { padding: 1px 8px; flex: none; }
+.anchoral-annotate details { margin: 8px 0; }
+.anchoral-annotate summary { cursor: pointer; }
+.anchoral-annotate details[hidden] { display: none; }
+.anchoral-annotate .rules { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 20em; overflow-y: auto;
+    border-inline-start: 3px solid var(--edge); padding-inline-start: 10px; margin-top: 4px; }
+.anchoral-annotate .rows { max-height: 17em; overflow-y: auto; }
+.anchoral-annotate .recent .row .words { white-space: nowrap; text-overflow: ellipsis; }
+.anchoral-annotate .recent select { width: 10em; flex: none; }
+.anchoral-annotate .recent input { width: 13em; flex: none; }
+@media (max-width: 600px) {
+  .anchoral-annotate { padding: 10px; }
+  .anchoral-annotate .body { flex-direction: column; height: 21em; }
+  .anchoral-annotate .text { min-height: 0; }
+  .anchoral-annotate .own { width: auto; height: 6em; }
+  .anchoral-annotate .head { flex-direction: column; gap: 0; }
+  .anchoral-annotate .head span { min-height: 1.45em; max-width: 100%; }
+  .anchoral-annotate .head .count { margin-inline-start: 0; }
+  .anchoral-annotate .search input { flex-basis: 80%; }
+  .anchoral-annotate .recent .row { flex-wrap: wrap; border-top: 1px solid var(--edge); }
+  .anchoral-annotate .recent .row .words { flex: 1 0 100%; order: -1; }
+  .anchoral-annotate .recent input { flex: 1; width: auto; }
+}
 .anchoral-annotate .note { color: var(--faint); font-size: 13px; margin: 6px 0; overflow-wrap: anywhere; }
 .anchoral-annotate .note:empty { display: none; }
 .anchoral-annotate button { max-width: 100%; overflow-wrap: anywhere; text-align: start; white-space: pre-wrap; }
 .anchoral-annotate .thinks { margin: 6px 0; font-size: 13px; }
 .anchoral-annotate .bar { display: inline-block; height: 9px; background: #0072B2; margin: 0 6px;
     vertical-align: baseline; }
-.anchoral-annotate svg { display: block; margin-top: 8px; }
+.anchoral-annotate svg { display: block; margin-top: 8px; max-width: 100%; height: auto; }
 .anchoral-annotate svg text { fill: var(--faint); font-size: 10px; }
+.anchoral-annotate svg text.name { fill: var(--ink); font-size: 11px; }
 `;
-const COLOURS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+const COLOURS = ["#D55E00", "#0072B2", "#009E73"];
+const FEW = 3; // rare classes that have a curve each; more of them share one
 const KINDS = {
   model: "chosen by the model",
   random: "drawn at random",
@@ -50,22 +100,31 @@ function make(tag, cls, parent, text) {
   return node;
 }
 
+function counts(view, wanted) {
+  // How many labels are `wanted`, after each answer.
+  let k = 0;
+  return view.labels.map((label) => (k += wanted(label)));
+}
+
 function curve(svg, view) {
-  // How many texts of each rare class were found, over the answers.
-  const W = 420,
-    H = 90,
+  // How many rare texts were found, over the answers: a line per class where they are few, else one of all.
+  const W = 460,
+    H = 100,
     left = 26,
+    right = 120,
     bottom = 14,
-    n = view.labels.length;
+    n = view.labels.length,
+    rare = new Set(view.minority);
+  const lines =
+    rare.size <= FEW
+      ? view.minority.map((c) => ({ name: view.classes[c], at: counts(view, (label) => label === c) }))
+      : [{ name: `${rare.size} rare classes`, at: counts(view, (label) => rare.has(label)) }];
+  for (const line of lines) line.last = line.at.at(-1) ?? 0;
   svg.replaceChildren();
   svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
   svg.setAttribute("width", W);
-  const lines = view.minority.map((c) => {
-    let k = 0;
-    return view.labels.map((l) => (k += l === c));
-  });
-  const top = Math.max(1, ...lines.map((l) => (l.length ? l[l.length - 1] : 0)));
-  const x = (i) => left + ((W - left - 8) * i) / Math.max(1, n),
+  const top = Math.max(1, ...lines.map((line) => line.last));
+  const x = (i) => left + ((W - left - right) * i) / Math.max(1, n),
     y = (v) => H - bottom - ((H - bottom - 8) * v) / top;
   const add = (tag, attrs, text) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -73,21 +132,58 @@ function curve(svg, view) {
     if (text !== undefined) node.textContent = text;
     svg.append(node);
   };
-  add("path", { d: `M${left} 4V${H - bottom}H${W - 8}`, fill: "none", stroke: "currentColor", "stroke-opacity": 0.4 });
+  add("path", { d: `M${left} 4V${H - bottom}H${W - right}`, fill: "none", stroke: "currentColor", "stroke-opacity": 0.4 });
   add("text", { x: left - 4, y: y(top) + 4, "text-anchor": "end" }, top);
   add("text", { x: left - 4, y: y(0), "text-anchor": "end" }, 0);
-  add("text", { x: W - 8, y: H - 2, "text-anchor": "end" }, `${n} answers`);
-  lines.forEach((l, k) => {
-    add("polyline", {
-      points: [`${x(0)},${y(0)}`, ...l.map((v, i) => `${x(i + 1)},${y(v)}`)].join(" "),
-      fill: "none",
-      stroke: COLOURS[k % 6],
-      "stroke-width": 2,
-      "stroke-dasharray": ["", "6 2", "2 2"][k % 3],
-    });
-  });
-  const said = view.minority.map((c, k) => `${view.classes[c]} ${lines[k].at(-1) ?? 0}`).join(", ");
-  svg.setAttribute("aria-label", `Found so far in ${n} answers: ${said}`);
+  add("text", { x: W - right, y: H - 2, "text-anchor": "end" }, `${n} answers`);
+  let above = Infinity; // names must not cover each other
+  const byEnd = [...lines].sort((one, other) => one.last - other.last);
+  for (const line of byEnd) {
+    const k = lines.indexOf(line);
+    const points = [`${x(0)},${y(0)}`, ...line.at.map((v, i) => `${x(i + 1)},${y(v)}`)].join(" ");
+    const dashes = ["", "6 2", "2 2"][k];
+    add("polyline", { points, fill: "none", stroke: COLOURS[k], "stroke-width": 2, "stroke-dasharray": dashes });
+    above = Math.min(y(line.last) + 4, above - 12);
+    const short = line.name.length > 16 ? `${line.name.slice(0, 15)}…` : line.name;
+    add("text", { class: "name", x: W - right + 6, y: above }, `${short} ${line.last}`);
+    add("circle", { cx: x(n), cy: y(line.last), r: 3, fill: COLOURS[k] });
+  }
+  svg.setAttribute(
+    "aria-label",
+    `Found so far in ${n} answers: ${lines.map((line) => `${line.name} ${line.last}`).join(", ")}`,
+  );
+}
+
+const UNSPACED = /[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]/;
+
+function pattern(words) {
+  // A regular expression for any of the words, whole ones where words have spaces between them.
+  const one = (word) => (UNSPACED.test(word) ? word : `(?<![\\p{L}\\p{N}])${word}(?![\\p{L}\\p{N}])`);
+  const all = words.match(/[\p{L}\p{N}\p{M}]+/gu) ?? []; // letters and digits only, so nothing in them is special
+  return all.length ? new RegExp(all.map(one).join("|"), "giu") : null;
+}
+
+function paint(node, text, words) {
+  // The text, as text, with the words marked.
+  node.replaceChildren();
+  const wanted = words ? pattern(words) : null;
+  let done = 0;
+  for (const match of wanted ? text.matchAll(wanted) : []) {
+    node.append(text.slice(done, match.index));
+    make("mark", "", node, match[0]);
+    done = match.index + match[0].length;
+  }
+  node.append(text.slice(done));
+}
+
+function field(parent, key, what) {
+  // A line to type in, and the key that leads there.
+  make("kbd", "", parent, key);
+  const input = make("input", "", parent);
+  input.dir = "auto";
+  input.placeholder = what;
+  input.setAttribute("aria-label", what);
+  return input;
 }
 
 function render({ model, el }) {
@@ -97,44 +193,89 @@ function render({ model, el }) {
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Annotator");
   const head = make("div", "head", root),
-    where = make("span", "where", head);
-  make("span", "spring", head);
-  const progress = make("span", "count", head);
-  const note = make("div", "note", root); // which class has no label yet, and how to look for it
-  const text = make("div", "text", root);
+    where = make("span", "where", head),
+    progress = make("span", "count", head);
+  const body = make("div", "body", root),
+    text = make("div", "text", body),
+    own = make("dl", "own", body);
+  text.dir = "auto";
   text.setAttribute("aria-live", "polite");
-  const thinks = make("div", "thinks", root),
-    keys = make("div", "keys", root),
-    error = make("div", "error", root);
+  const keys = make("div", "keys", root),
+    remark = field(make("div", "remark", root), "c", "A comment on this text, kept with your answer");
+  remark.addEventListener("keydown", (event) => event.key === "Enter" && root.focus());
+  const hint = make("div", "hint", root),
+    error = make("div", "error", root),
+    note = make("div", "note", root), // which class has no label yet, and how to look for it
+    thinks = make("div", "thinks", root);
+  hint.setAttribute("role", "status");
   error.setAttribute("role", "alert");
+  const guide = make("details", "guide", root);
+  make("kbd", "", make("summary", "", guide, "Guidelines "), "?");
+  const rules = make("div", "rules", guide);
+  rules.dir = "auto";
+  const search = make("form", "search", root),
+    query = field(search, "/", "Find texts by their words");
+  make("button", "", search, "Find").type = "submit";
+  const alike = make("button", "", search, "Find more like this text");
+  alike.type = "button";
+  const likely = make("button", "", search, "Most likely ones"); // by the model that is delivered
+  likely.type = "button";
+  const results = make("div", "found-texts", root);
   const svg = root.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg"));
   svg.setAttribute("role", "img");
   const foot = make("div", "foot", root),
     waited = make("span", "waited", foot),
     found = make("span", "found", foot);
+  const recent = make("details", "recent", root);
+  make("summary", "", recent, "Your last answers");
+  const rows = make("div", "rows", recent);
+  recent.open = true;
 
   let busy = false,
     sentAt = 0,
     since = performance.now(),
     total = 0,
     alarm = 0,
-    ticking = 0;
-  const act = {}; // key -> what it does
+    ticking = 0,
+    words = "", // what was searched for last: marked in the texts
+    listed = ""; // the last answers, as they were drawn
+  const act = { c: () => remark.focus(), "/": () => query.focus(), "?": () => (guide.open = !guide.open) }; // by key
 
   function send(message) {
     // One message at a time, stamped with the view the person saw: a fast second key cannot label a text nobody read.
-    if (busy) return;
+    if (busy) return false;
     const view = model.get("view");
     busy = true;
     sentAt = performance.now();
-    if (message.do !== "peek") since = sentAt;
+    if (message.do === "answer" || message.do === "undo") since = sentAt;
     error.textContent = "";
+    const slow = ["find", "review"].includes(message.do), // the first search reads the whole pool
+      patience = slow ? 300000 : 5000;
     alarm = setTimeout(() => {
       busy = false;
       error.textContent =
         "No answer from the kernel. Is it running? What you answered before is saved: open the session again to resume.";
-    }, 5000);
+    }, patience);
     model.send({ ...message, id: view.id, seq: view.seq });
+    return true;
+  }
+  function amend(message) {
+    if (!send(message)) drawRecent(model.get("view"), true); // as it is, not as the person wished
+  }
+  function answer(label) {
+    if (model.get("view").id === null) return;
+    const comment = remark.value.trim();
+    send({ do: "answer", label, ...(comment ? { comment } : {}) });
+  }
+  function find(wanted) {
+    if (busy) return;
+    results.textContent = "Searching …";
+    send({ do: "find", ...wanted });
+  }
+  function review() {
+    if (busy) return;
+    results.textContent = "Training …";
+    send({ do: "review" });
   }
   function button(key, name, does, cls) {
     const b = make("button", cls, keys);
@@ -156,23 +297,118 @@ function render({ model, el }) {
     button(
       keyOf(c).length === 1 ? keyOf(c) : "",
       name,
-      () => model.get("view").id !== null && send({ do: "answer", label: c }),
+      () => answer(c),
       first.minority.includes(c) ? "rare" : "",
     ),
   );
-  const skip = button("s", "Skip", () => model.get("view").id !== null && send({ do: "answer", label: null }));
+  const skip = button("s", "Skip", () => answer(null));
   const undo = button("u", "Undo", () => send({ do: "undo" }));
   const ask = button("m", "What the model thinks", () => model.get("view").id !== null && send({ do: "peek" }));
   const retry = button("", "Try again", () => send({ do: "retry" }));
 
+  search.addEventListener("submit", (event) => {
+    event.preventDefault();
+    words = query.value.trim();
+    results.replaceChildren();
+    if (words) find({ words });
+    else draw(); // without the marks
+  });
+  likely.addEventListener("click", review);
+  alike.addEventListener("click", () => model.get("view").id !== null && find({ like: model.get("view").id }));
+
+  const typing = (node) => node.closest("input, select, textarea") !== null;
   root.addEventListener("keydown", (event) => {
     event.stopPropagation(); // or JupyterLab would take "d d" for deleting the cell
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in act) {
+    if (event.key === "Escape") root.focus();
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (Object.hasOwn(act, event.key)) {
       event.preventDefault();
       act[event.key]();
     }
   });
+
+  function say() {
+    // Where the keys go: nobody should press 2 and wonder.
+    const here = root.contains(document.activeElement),
+      field = here && typing(document.activeElement);
+    hint.classList.toggle("away", !here);
+    hint.textContent = !here
+      ? "Keys go elsewhere now: click here, and they answer again."
+      : field
+        ? "You are typing in a field. Enter or Esc, and keys answer again."
+        : "";
+  }
+  root.addEventListener("focusin", say);
+  root.addEventListener("focusout", () => setTimeout(say));
+  root.addEventListener("click", (event) => {
+    const byKey = event.detail === 0, // Enter on a button: whoever moves by Tab stays there
+      selecting = String(document.getSelection()) !== "";
+    if (!byKey && !selecting && !event.target.closest("input, select, textarea, summary")) root.focus({ preventScroll: true });
+  });
+
+  function drawOwn(values) {
+    own.replaceChildren();
+    for (const [name, value] of Object.entries(values)) {
+      make("dt", "", own, name).dir = "auto";
+      make("dd", "", own, value || "–").dir = "auto";
+    }
+  }
+  function drawRecent(view, anew = false) {
+    // The last answers, each with its class to choose again and its comment.
+    const answers = view.recent ?? [],
+      now = JSON.stringify(answers);
+    recent.hidden = !answers.length;
+    if (now === listed && !anew) return;
+    listed = now;
+    rows.replaceChildren();
+    for (const one of answers) {
+      const row = make("div", "row", rows),
+        choice = make("select", "", row),
+        remarked = make("input", "", row);
+      view.classes.forEach((name, c) => (make("option", "", choice, name).value = c));
+      make("option", "", choice, "skipped").value = "";
+      choice.value = one.label ?? "";
+      choice.setAttribute("aria-label", `Answer to text ${one.id}`);
+      choice.addEventListener("change", () => {
+        amend({ do: "change", of: one.id, label: choice.value === "" ? null : Number(choice.value) });
+        root.focus({ preventScroll: true });
+      });
+      remarked.dir = "auto";
+      remarked.value = one.comment;
+      remarked.placeholder = "comment";
+      remarked.setAttribute("aria-label", `Comment on text ${one.id}`);
+      remarked.addEventListener("change", () => amend({ do: "comment", of: one.id, comment: remarked.value }));
+      remarked.addEventListener("keydown", (event) => event.key === "Enter" && remarked.blur());
+      const words = make("span", "words", row, one.text);
+      words.dir = "auto";
+      words.title = one.text;
+      row.prepend(choice, words);
+    }
+  }
+  function drawFound(message) {
+    results.replaceChildren();
+    if (!message.rows.length) {
+      results.textContent = "No text without an answer matches.";
+      return;
+    }
+    const look = (ids) => {
+      send({ do: "look", ids });
+      results.replaceChildren();
+      root.focus();
+    };
+    const all = make("div", "row", results);
+    make("span", "words", all, `${message.rows.length} texts without an answer, the best match first`);
+    make("button", "", all, "Label all of them next").addEventListener("click", () =>
+      look(message.rows.map((one) => one.id)),
+    );
+    for (const one of message.rows) {
+      const row = make("div", "row", results),
+        words = make("span", "words", row);
+      words.dir = "auto";
+      paint(words, one.text, message.words);
+      make("button", "", row, "Label it next").addEventListener("click", () => look([one.id]));
+    }
+  }
 
   function tick() {
     clearTimeout(ticking);
@@ -183,14 +419,23 @@ function render({ model, el }) {
       ticking = setTimeout(tick, 200);
     }
   }
-  let shown = null;
+  let shown = null,
+    last = null; // the newest answer when this text was shown: an undo brings its comment back
   function draw() {
     const view = model.get("view"),
       some = view.id !== null;
-    text.textContent = some ? view.text : view.message || "The model is choosing the next batch …";
+    paint(text, some ? view.text : view.message || "The model is choosing the next batch …", some ? words : "");
     text.classList.toggle("none", !some);
-    text.scrollTop = 0;
-    note.textContent = view.note ?? "";
+    if (shown === null || !shown.startsWith(`${view.id}/`)) {
+      text.scrollTop = 0;
+      remark.value = last?.id === view.id ? last.comment : "";
+    }
+    last = view.recent?.[0] ?? null;
+    if (some || !own.childElementCount) drawOwn(view.beside ?? {});
+    guide.hidden = !view.guidelines;
+    rules.textContent = view.guidelines ?? "";
+    drawRecent(view);
+    note.textContent = (view.note ?? "").replace(/To look for one: session.*$/, "To look for one: Find, below.");
     if (some && view.message) error.textContent = view.message; // no next batch, while texts are left of this one
     where.textContent = some
       ? `text ${view.id} · ${view.place[0]} of ${view.place[1]} · ${KINDS[view.kind] ?? view.kind}${view.kind === "model" ? `, iteration ${view.iteration}` : ""}`
@@ -200,7 +445,7 @@ function render({ model, el }) {
     found.textContent = view.minority
       .map((c) => `${view.classes[c]}: ${view.labels.filter((l) => l === c).length} found`)
       .join(", ");
-    for (const b of [...answers, skip, ask]) b.setAttribute("aria-disabled", String(!some));
+    for (const b of [...answers, skip, ask, alike]) b.setAttribute("aria-disabled", String(!some));
     undo.setAttribute("aria-disabled", String(!view.labels.length));
     retry.hidden = !view.message.startsWith("Choosing");
     if (shown !== `${view.id}/${view.seq}`) thinks.replaceChildren();
@@ -217,7 +462,15 @@ function render({ model, el }) {
     tick();
   }
   function hear(message) {
-    if (message.do === "error") error.textContent = message.message;
+    if (message.do === "error") {
+      error.textContent = message.message;
+      drawRecent(model.get("view"), true);
+    }
+    if (message.do === "error" && !results.childElementCount) results.replaceChildren();
+    if (message.do === "found") {
+      drawFound(message);
+      draw();
+    }
     if (message.do === "heard") {
       busy = false;
       clearTimeout(alarm);
@@ -242,7 +495,14 @@ function render({ model, el }) {
   model.on("change:view", draw);
   model.on("msg:custom", hear);
   draw();
+  const opened = requestAnimationFrame(() => {
+    const focus = document.activeElement;
+    const used = focus !== null && (typing(focus) || focus.isContentEditable);
+    if (!used) root.focus({ preventScroll: true });
+    say();
+  });
   return () => {
+    cancelAnimationFrame(opened);
     clearTimeout(alarm);
     clearTimeout(ticking);
     model.off("change:view", draw);

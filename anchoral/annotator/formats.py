@@ -19,7 +19,7 @@ from ..files import atomic, lookup, require
 _log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/formats.ipynb #476fc90c
-_BETWEEN = re.compile(r"[\s,]*") # What may stand between two items
+_BETWEEN = re.compile(r"[\s,]*") # What may be between two items
 
 def _text_of(path):
     "The text of a UTF-8 file."

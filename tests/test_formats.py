@@ -111,6 +111,25 @@ def test_argilla(files):
     assert cells(frame, "predicted", "confidence", "year")[0] == ["rare", .75, 2026]
 
 
+def test_flat_records_of_argilla_are_the_nested_ones(files):
+    "As `to_datasets().to_json()` writes them: all keys on each line, empty where a record has nothing."
+    flat = [
+        {"id": "T-3", "status": "pending", "_server_id": "9", "text": "text number 3", "title": None, "ticket": "T-3",
+         "year": 2026, "kind.responses": ["rare", "other", "rare"], "kind.suggestion": "rare",
+         "kind.responses.users": [f"{n*8}-0000-4000-8000-00000000000{n}" for n in "123"],
+         "kind.responses.status": ["submitted", "submitted", "draft"], "kind.suggestion.score": .75,
+         "kind.suggestion.agent": "m1"},
+        {"id": "T-4", "text": "text number 4", "kind.responses": ["other"], "kind.responses.status": ["discarded"],
+         "kind.responses.users": ["11111111-0000-4000-8000-000000000001"], "kind.suggestion": None},
+        {"id": "T-6", "text": "text number 6", "kind.responses": None, "kind.responses.users": None}]
+    columns = ["text", "label", "skipped", "annotator", "source_id", "ticket", "year", "predicted", "confidence"]
+    found = read_answers(files("\n".join(map(json.dumps, flat)), "flat.jsonl"))
+    assert cells(found, *columns) == cells(read_answers(files(ARGILLA)), *columns)
+    assert not [name for name in found.columns if "." in name]
+    with pytest.raises(ValueError, match="line 1: there is no 'words' among"):
+        read_answers(files(json.dumps(flat[0]), "flat.jsonl"), text="words")
+
+
 @pytest.mark.parametrize("content", [LABEL_STUDIO, ARGILLA])
 def test_people_of_a_tool_are_compared(files, content):
     rows = read_answers(files(content))

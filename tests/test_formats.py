@@ -350,3 +350,17 @@ def test_keys_of_a_table_come_through(tmp_path, format, key):
     frames = [s.frame().drop(columns="batch").set_index("id").sort_index() for s in (a, b)]
     pd.testing.assert_frame_equal(*frames, check_dtype=False)
     a.close(), b.close()
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_an_audit_comes_through(tmp_path, format):
+    a = begin(tmp_path/"a", "ada")
+    label(a, 12)
+    a.audit(a.predict(), 9)
+    label(a, 9)
+    b = begin(tmp_path/"b")
+    b.load(a.export(tmp_path/f"f{FORMATS[format]}", format=format))
+    pd.testing.assert_frame_equal(b.audit_report(), a.audit_report())
+    assert not {i for i, answer in b.book.answers.items() if answer.by == "audit"} & {
+        i for ids, _ in b.book.training() for i in ids}
+    a.close(), b.close()

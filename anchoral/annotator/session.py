@@ -23,8 +23,9 @@ from .audit import (
 from .deliver import (
     deliver, deliver_as_is, nothing_rare, quality_curve, ranked, trained_rows)
 from .stopping import hint_of, HINT_RARE, HINT_WINDOW
-from .exchange import (
-    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, with_keys)
+from anchoral.annotator.exchange import (
+    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, table_of,
+    with_keys)
 from .formats import write_answers
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
@@ -735,7 +736,8 @@ class Session(_Engine):
     ) -> int:
         """Take in labels; an empty label is a skipped text where `skipped` says so, else no answer.
         The number of texts that changed; `loaded` has a line for each row of the table."""
-        matched = match_rows(data, self.task, text, label, rows)
+        table = table_of(data, text, label, self.task.classes)
+        matched = match_rows(table, self.task, text, label, rows)
         with self._changing():
             have = self.book.answers
             changed = matched.changed(have, overwrite, self.task.texts)
@@ -745,7 +747,7 @@ class Session(_Engine):
                 self._write(do="change", id=i, label=theirs["label"],
                             **_signed(theirs["annotator"]))
             self.loaded = matched.report(new, changed)
-            audit = loaded_audit(data, self.loaded)
+            audit = loaded_audit(table, self.loaded)
             if audit:
                 self._write(**audit)
             if new:

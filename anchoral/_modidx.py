@@ -256,6 +256,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'anchoral/annotator/formats.py'),
                                             'anchoral.annotator.formats._narrow': ( 'annotator/formats.html#_narrow',
                                                                                     'anchoral/annotator/formats.py'),
+                                            'anchoral.annotator.formats._nested': ( 'annotator/formats.html#_nested',
+                                                                                    'anchoral/annotator/formats.py'),
                                             'anchoral.annotator.formats._own_columns': ( 'annotator/formats.html#_own_columns',
                                                                                          'anchoral/annotator/formats.py'),
                                             'anchoral.annotator.formats._people': ( 'annotator/formats.html#_people',

@@ -111,6 +111,25 @@ def test_argilla(files):
     assert cells(frame, "predicted", "confidence", "year")[0] == ["rare", .75, 2026]
 
 
+def test_flat_records_of_argilla_are_the_nested_ones(files):
+    "As `to_datasets().to_json()` writes them: all keys on each line, empty where a record has nothing."
+    flat = [
+        {"id": "T-3", "status": "pending", "_server_id": "9", "text": "text number 3", "title": None, "ticket": "T-3",
+         "year": 2026, "kind.responses": ["rare", "other", "rare"], "kind.suggestion": "rare",
+         "kind.responses.users": [f"{n*8}-0000-4000-8000-00000000000{n}" for n in "123"],
+         "kind.responses.status": ["submitted", "submitted", "draft"], "kind.suggestion.score": .75,
+         "kind.suggestion.agent": "m1"},
+        {"id": "T-4", "text": "text number 4", "kind.responses": ["other"], "kind.responses.status": ["discarded"],
+         "kind.responses.users": ["11111111-0000-4000-8000-000000000001"], "kind.suggestion": None},
+        {"id": "T-6", "text": "text number 6", "kind.responses": None, "kind.responses.users": None}]
+    columns = ["text", "label", "skipped", "annotator", "source_id", "ticket", "year", "predicted", "confidence"]
+    found = read_answers(files("\n".join(map(json.dumps, flat)), "flat.jsonl"))
+    assert cells(found, *columns) == cells(read_answers(files(ARGILLA)), *columns)
+    assert not [name for name in found.columns if "." in name]
+    with pytest.raises(ValueError, match="line 1: there is no 'words' among"):
+        read_answers(files(json.dumps(flat[0]), "flat.jsonl"), text="words")
+
+
 @pytest.mark.parametrize("content", [LABEL_STUDIO, ARGILLA])
 def test_people_of_a_tool_are_compared(files, content):
     rows = read_answers(files(content))
@@ -330,4 +349,18 @@ def test_keys_of_a_table_come_through(tmp_path, format, key):
     assert key == "text" or set(b.loaded.matched) == {"key"}
     frames = [s.frame().drop(columns="batch").set_index("id").sort_index() for s in (a, b)]
     pd.testing.assert_frame_equal(*frames, check_dtype=False)
+    a.close(), b.close()
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_an_audit_comes_through(tmp_path, format):
+    a = begin(tmp_path/"a", "ada")
+    label(a, 12)
+    a.audit(a.predict(), 9)
+    label(a, 9)
+    b = begin(tmp_path/"b")
+    b.load(a.export(tmp_path/f"f{FORMATS[format]}", format=format))
+    pd.testing.assert_frame_equal(b.audit_report(), a.audit_report())
+    assert not {i for i, answer in b.book.answers.items() if answer.by == "audit"} & {
+        i for ids, _ in b.book.training() for i in ids}
     a.close(), b.close()

@@ -317,8 +317,6 @@ def match_rows(
 ) -> MatchedTable:
     "Match every row of a table. A `ValueError` names the row that is wrong."
     df = table_of(data, text, label, task.classes)
-    if is_of_a_tool(data):
-        text, label = "text", "label"
     if task.table is not None:
         df, text = _our_columns(df, task, text)
     _require_columns(list(df.columns), text, label, rows)
@@ -345,10 +343,13 @@ def table_of(
     label:str="label", # Column of the labels, or the tool's question
     classes:Sequence[str]|None=None, # In a file of a tool, any other label is an error
 ) -> pd.DataFrame:
-    "The table of labels; a file of a tool has its columns named `text` and `label`."
-    if is_of_a_tool(data):
-        return read_answers(data, text, label, classes=classes)
-    return _unescaped(read_table(data))
+    "The table of labels, with columns of these names."
+    if not is_of_a_tool(data):
+        return _unescaped(read_table(data))
+    frame = read_answers(data, text, label, classes=classes)
+    asked = dict(text=text, label=label)
+    own = [name for name in asked.values() if name not in asked]
+    return frame.drop(columns=own, errors="ignore").rename(columns=asked)
 
 # %% ../../nbs/annotator/exchange.ipynb #62275d59
 def with_keys(

@@ -19,7 +19,7 @@ from ..files import atomic, lookup, require
 _log = logging.getLogger("anchoral")
 
 # %% ../../nbs/annotator/formats.ipynb #476fc90c
-_BETWEEN = re.compile(r"[\s,]*") # What may stand between two items
+_BETWEEN = re.compile(r"[\s,]*") # What may be between two items
 
 def _text_of(path):
     "The text of a UTF-8 file."
@@ -175,8 +175,33 @@ def _read_doccano(item, text, label):
     return _Found(item.text(body, text_key), own, answers, {})
 
 # %% ../../nbs/annotator/formats.ipynb #96d5d2fc
-def _read_argilla(item, text, label):
+_FLAT = re.compile(r"(.+)\.(responses|suggestion)") # The key of a question in the flat form
+
+def _nested(item, text):
+    "A flat record in the nested form."
     body = item.body
+    questions = [found.groups() for found in map(_FLAT.fullmatch, body) if found]
+    responses = {}
+    suggestions = {}
+    for question, what in questions:
+        key = f"{question}.{what}"
+        if what == "suggestion" and body[key] is not None:
+            suggestions[question] = dict(value=body[key], score=body.get(f"{key}.score"))
+        elif what == "responses":
+            values = item.part(body, key, list)
+            users = item.part(body, f"{key}.users", list) or [None]*len(values)
+            status = item.part(body, f"{key}.status", list) or [None]*len(values)
+            of_all = zip(values, users, status)
+            responses[question] = [dict(value=v, user_id=u, status=s) for v, u, s in of_all]
+    known = ("id", "_server_id", "status", text)
+    own = {name: value for name, value in body.items()
+           if name not in known and not name.startswith(tuple(f"{q}.{w}" for q, w in questions))}
+    fields = {text: body[text]} if text in body else own
+    return dict(id=body.get("id"), fields=fields, metadata=own, responses=responses,
+                suggestions=suggestions)
+
+def _read_argilla(item, text, label):
+    body = item.body if "fields" in item.body else _nested(item, text)
     fields = item.part(body, "fields", dict)
     own = item.part(body, "metadata", dict) | dict(source_id=body.get("id"))
     answers = []
@@ -212,7 +237,8 @@ def _tool_of(body):
         return "doccano"
     if isinstance(body.get("data"), dict):
         return "label-studio"
-    return "argilla" if isinstance(body.get("fields"), dict) else ""
+    is_flat = any(map(_FLAT.fullmatch, body))
+    return "argilla" if is_flat or isinstance(body.get("fields"), dict) else ""
 
 def is_of_a_tool(data:Any) -> bool:
     "Is this the path of a JSON file as one of the three tools writes it?"

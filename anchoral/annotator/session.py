@@ -794,7 +794,8 @@ class Session(_Engine):
     ) -> int:
         """Take in labels; an empty label is a skipped text where `skipped` says so, else no answer.
         The number of texts that changed; `loaded` has a line for each row of the table."""
-        matched = match_rows(data, self.task, text, label, rows)
+        table = table_of(data, text, label, self.task.classes)
+        matched = match_rows(table, self.task, text, label, rows)
         with self._changing():
             have = self.book.answers
             changed = matched.changed(have, overwrite, self.task.texts)
@@ -804,7 +805,6 @@ class Session(_Engine):
                 self._write(do="change", id=i, label=theirs["label"],
                             **_signed(theirs["annotator"]))
             self.loaded = matched.report(new, changed)
-            table = table_of(data, text, label, self.task.classes)
             audit = loaded_audit(table, self.loaded)
             if audit:
                 self._write(**audit)

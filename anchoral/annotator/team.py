@@ -138,7 +138,7 @@ def _specific(tables, c):
 
 # %% ../../nbs/annotator/team.ipynb #0b1f3a27
 def _draw_tables(counts, seed):
-    "(draws, C, C) random tables of shares that may stand behind the counts."
+    "(draws, C, C) random tables of shares that may be behind the counts."
     cells = counts.ravel() + _PRIOR/counts.size
     draws = np.random.default_rng(seed).dirichlet(cells, _DRAWS)
     return draws.reshape(_DRAWS, *counts.shape)

@@ -1252,6 +1252,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'anchoral.loop._encoded': ('loop.html#_encoded', 'anchoral/loop.py'),
                                'anchoral.loop._named_learner': ('loop.html#_named_learner', 'anchoral/loop.py'),
                                'anchoral.loop._select': ('loop.html#_select', 'anchoral/loop.py'),
+                               'anchoral.loop._tell_classes': ('loop.html#_tell_classes', 'anchoral/loop.py'),
                                'anchoral.loop._train_and_test': ('loop.html#_train_and_test', 'anchoral/loop.py'),
                                'anchoral.loop._unanswered': ('loop.html#_unanswered', 'anchoral/loop.py'),
                                'anchoral.loop.simulate': ('loop.html#simulate', 'anchoral/loop.py')},

@@ -371,7 +371,7 @@ def _encoder_folder(name):
 
 def encode(
     texts:Sequence[str],  # The texts, none of them blank
-    encoder:Any="minilm", # Name in `ENCODERS`, model or its name or folder, or a function
+    encoder:str|Path|Callable="minilm", # Name, folder or object of a model, or a function
     fit_on:Sequence[str]|None=None, # For encoders that are fitted (LSA): the pool
     max_tokens:int=128,   # How much of each text a transformer reads
 ) -> np.ndarray:
@@ -450,7 +450,7 @@ def _is_model_folder(encoder):
     return True
 
 def find_encoder(
-    encoder:Any, # As in `encode`
+    encoder:str|Path|Callable, # As in `encode`
     max_tokens:int=128,
     fit_on:Sequence[str]|None=None,
 ) -> Callable[[list[str]], np.ndarray]:

@@ -386,7 +386,7 @@ class Sklearn:
         from sklearn.base import clone
         x = _pickable(x)
         y = check_labels(x, y, self._count())
-        model = clone(self.estimator)
+        model: Any = clone(self.estimator)
         is_open = {name for name, value in model.get_params().items() if value is None}
         seeds = [name for name in is_open if name.split("__")[-1] == "random_state"]
         model.set_params(**dict.fromkeys(seeds, init_seed))

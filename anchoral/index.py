@@ -915,21 +915,21 @@ class Keywords:
         if self._thread is not None:
             self._thread.join(5) # it looks up every few milliseconds, but for its last seconds
 
-    def _wait(self):
+    def _wait(self, thread):
         "Wait for the thread, with a line that says how far it is."
         from tqdm import tqdm
         layout = "{desc}: {percentage:.0f} %, {elapsed} since you asked"
         is_quiet = bool(os.environ.get("TQDM_DISABLE"))
         with tqdm(total=1., desc="reading the words of all texts, once", bar_format=layout,
                   file=sys.stderr, leave=False, disable=is_quiet) as line:
-            while self._thread.is_alive():
+            while thread.is_alive():
                 line.update(self._done - line.n)
-                self._thread.join(.2)
+                thread.join(.2)
 
     def ready(self) -> BM25:
         "The index, once it is built. Raises what building it raised, and can be called again."
         if self._thread is not None and self._thread.is_alive():
-            self._wait()
+            self._wait(self._thread)
         error, self._error = self._error, None
         if error is not None:
             raise error

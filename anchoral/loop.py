@@ -73,6 +73,11 @@ def _as_read(learner:Any, x:Any) -> Any:
     "`x` as the learner makes rows of it, if it has a way to (`Sklearn`)."
     return learner.as_pool(x) if hasattr(learner, "as_pool") else x
 
+def _tell_classes(learner:Any, n_classes:int) -> None:
+    "Tell a learner that was made without a number of classes how many there are (`Sklearn`)."
+    if getattr(learner, "n_classes", n_classes) is None:
+        learner.n_classes = n_classes
+
 def _check_rows(
     x:Any, # The pool as the learner reads it
     n:int, # How many instances the index holds
@@ -240,8 +245,7 @@ class ActiveLearner:
         x = _as_read(learner, x)
         _check_rows(x, n)
         minority = check_classes(n_classes, minority)
-        if getattr(learner, "n_classes", n_classes) is None:
-            learner.n_classes = n_classes
+        _tell_classes(learner, n_classes)
         _check_callable(filter, "filter")
         _check_callable(strategy, "strategy")
         _check_learner(learner, n_classes)

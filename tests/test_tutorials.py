@@ -20,7 +20,8 @@ from anchoral.teach.handout import student
 from anchoral.teach.puzzles import PICTURES, PUZZLES, grade, picture, submit
 
 TUTORIALS = Path(__file__).parents[1]/"nbs/tutorials"
-OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan"]
+OURS = ["why-rare", "one-page", "your-own-filter", "exercises", "solutions", "teaching-plan",
+        "lecture-1", "lecture-2", "homework"]
 WRONG = [(name, wrong) for name, answers in WRONG_ANSWERS.items() for wrong in answers]
 
 
@@ -203,7 +204,7 @@ def test_a_page_to_share(name):
     cells = read(name).cells
     code = "\n".join(c.source for c in cells if c.cell_type == "code")
     assert not re.search(r"torch|hnsw|minilm|finetune|sentence_transformers", code)
-    if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan"):
+    if name in ("why-rare", "one-page", "your-own-filter", "teaching-plan", "lecture-1", "lecture-2", "homework"):
         assert any("redict" in c.source for c in cells if c.cell_type == "markdown")
     for c in cells:
         for quote in re.findall(r"^> .*[“\"].*$", c.source, re.M):

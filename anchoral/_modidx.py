@@ -1619,6 +1619,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'anchoral.study.measures._geometric': ( 'study/measures.html#_geometric',
                                                                                  'anchoral/study/measures.py'),
                                          'anchoral.study.measures._iqr': ('study/measures.html#_iqr', 'anchoral/study/measures.py'),
+                                         'anchoral.study.measures._numbers': ('study/measures.html#_numbers', 'anchoral/study/measures.py'),
                                          'anchoral.study.measures.auc': ('study/measures.html#auc', 'anchoral/study/measures.py'),
                                          'anchoral.study.measures.budget_matched': ( 'study/measures.html#budget_matched',
                                                                                      'anchoral/study/measures.py'),

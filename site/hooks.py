@@ -20,7 +20,7 @@ SECTIONS = {"Paper": "paper", "Tutorials": "tutorials", "Study": "study", "Annot
             "Benchmarks": "benchmarks"}
 FIRST = {"Paper": ["fig1", "fig2", "fig3", "fig4", "wordnet", "table1", "table2", "table3", "table4", "table5"],
          "Tutorials": ["why-rare", "one-page", "bring-your-own-data", "your-own-filter", "exercises", "solutions",
-                       "teaching-plan"],
+                       "homework", "teaching-plan", "lecture-1", "lecture-2"],
          "Study": ["config", "runs", "run", "results", "measures", "profiles", "grid", "cluster", "gpu", "verify",
                    "replay", "looks", "figures", "evidence", "typeset", "tables", "statistics", "claims", "printed",
                    "first_rule", "second_rule", "forest", "answer"],

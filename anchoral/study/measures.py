@@ -179,6 +179,11 @@ def by_seeds(
     by_seed = measured.set_index(by)["value"]
     return by_seed.rename(None).sort_index()
 
+def _numbers(rows:pd.DataFrame, by:Sequence[str]) -> pd.DataFrame:
+    "What a measure may read: the numbers of a run. Pandas is slow to split columns of names."
+    names = set(rows.select_dtypes(["object", "string", "category"])) - {"run", *by}
+    return rows.drop(columns=list(names))
+
 def _completed_by_both(ours:pd.DataFrame, theirs:pd.DataFrame, by:list) -> tuple:
     "The rows of each setting up to the last iteration that both runs of a pair completed."
     last = []
@@ -201,7 +206,8 @@ def paired(
     by:Sequence[str]=SEEDS,                  # The columns in which the two runs of a pair are equal
 ) -> pd.Series:
     """What ours measure minus what theirs do, one number a pair, by seeds;
-    empty where no seeds are shared."""
+    empty where no seeds are shared. A measure sees columns of numbers only."""
+    ours, theirs = _numbers(ours, by), _numbers(theirs, by)
     ours, theirs = _completed_by_both(ours, theirs, list(by))
     our_values = by_seeds(ours, measure, by)
     their_values = by_seeds(theirs, measure, by)

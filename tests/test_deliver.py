@@ -375,3 +375,26 @@ def test_the_tutorial_shows_the_delivered_model_beside_the_old_one():
     recall = {name: float(value) for name, value in
               re.findall(r"<th>([a-z ,]+)</th>\s*<td>\d+</td>\s*<td>([\d.]+)</td>", html)}
     assert recall["delivered"] >= recall["balanced, by accuracy"] > recall["asks the questions"]
+
+
+# ---------------------------------------------------------------- a table with rows of its own
+
+def test_a_table_with_copies_and_empty_rows_is_delivered_and_audited_row_by_row(tmp_path):
+    "What `predict` gives has a row per row of the table; a plan, an audit and a load understand it."
+    texts = [*TEXTS, TEXTS[3], None]
+    table = pd.DataFrame(dict(body=texts, key=[f"k{i}" for i in range(len(texts))]))
+    pool = Task.from_frame(table, text="body", classes=["other", "rare"], minority="rare", id="key", drop_empty=True)
+    s = Session(parts(), pool, tmp_path/"s", query_size=4)
+    label(s, 25)
+    scores = s.predict()
+    assert len(scores) == 122 and scores.key.tolist() == table.key.tolist()
+    assert scores.score.iloc[120] == scores.score.iloc[3] and pd.isna(scores.score.iloc[121])
+    assert "needs an audit of about" in s.audit_plan(scores)
+    s.audit(scores, 20)
+    label(s, 20)
+    report = s.audit_report()
+    other = Session(parts(()), pool, tmp_path/"other", query_size=4)
+    other.load(s.export(tmp_path/"labels.csv"))
+    pd.testing.assert_frame_equal(other.audit_report(), report)
+    other.close()
+    s.close()

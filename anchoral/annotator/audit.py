@@ -7,13 +7,11 @@ __all__ = []
 
 # %% ../../nbs/annotator/audit.ipynb #a6ba1a90
 from collections.abc import Callable, Container, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .log import Book
-from ..data import read_table
 from ..files import require
 
 # %% ../../nbs/annotator/audit.ipynb #8e087897
@@ -322,14 +320,13 @@ def with_audit(
     return frame.assign(stratum=stratum, strata=strata, before_audit=frame.id.isin(last.known))
 
 def loaded_audit(
-    data:pd.DataFrame|Path|str, # The table that is loaded
-    loaded:pd.DataFrame,        # What became of its rows: columns `row`, `id`, `done`
+    table:pd.DataFrame,  # What is loaded
+    loaded:pd.DataFrame, # What became of its rows: columns `row`, `id`, `done`
 ) -> dict|None:
     "The event of the audit in a table, or None where it brings no new answer of an audit."
-    table = read_table(data)
     if not set(_AUDIT_COLUMNS) <= set(table.columns):
         return None
-    rows = loaded[loaded.id.notna()]
+    rows = loaded[(loaded.id >= 0).fillna(False)].drop_duplicates("id") # copies of a text
     facts = table.iloc[rows.row][_AUDIT_COLUMNS].assign(id=rows.id.to_numpy(int),
                                                         done=rows.done.to_numpy())
     audited = facts[pd.to_numeric(facts.stratum).notna()]

@@ -24,7 +24,7 @@ from .deliver import (
     deliver, deliver_as_is, nothing_rare, quality_curve, ranked, trained_rows)
 from .stopping import hint_of, HINT_RARE, HINT_WINDOW
 from .exchange import (
-    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, with_keys)
+    answers_frame, class_number, LOADED_COLUMNS, match_rows, save_frame, table_of, with_keys)
 from .formats import write_answers
 from .log import (
     Answer, Batch, Book, LOOP_KINDS, numbering_of, OpenFolder, pool_facts, uninterrupted)
@@ -745,7 +745,8 @@ class Session(_Engine):
                 self._write(do="change", id=i, label=theirs["label"],
                             **_signed(theirs["annotator"]))
             self.loaded = matched.report(new, changed)
-            audit = loaded_audit(data, self.loaded)
+            table = table_of(data, text, label, self.task.classes)
+            audit = loaded_audit(table, self.loaded)
             if audit:
                 self._write(**audit)
             if new:
@@ -855,7 +856,7 @@ class Session(_Engine):
         within:float=.1,     # Half the width of the interval of the recall
     ) -> str:
         "How many texts the next audit needs, in a sentence."
-        values = scores_by_id(scores, len(self.task.texts))
+        values = scores_by_id(self.task.from_rows(scores), len(self.task.texts))
         n, prevalence = self._audit_size(values, within)
         return (f"A recall to within ± {within:g} at this prevalence, {prevalence:.1%}, needs an "
                 f"audit of about {n} texts: session.audit(scores, n={n}).")

@@ -169,23 +169,19 @@ def _over_drawings(settings):
 
 # %% ../../nbs/teach/figure1.ipynb #1c6f8ea5
 def _path_dependence():
-    two = ("No-Op", "AnchorAL")
-    data = _compared({name: _SIDE_BY_SIDE[name] for name in two}, *two)
+    both = {name: _SIDE_BY_SIDE[name] for name in ("No-Op", "AnchorAL")}
+    data = _compared(both, "No-Op", "AnchorAL")
     known = data["runs"]["No-Op"]["frames"][-1]["found"]
     question = dict(
-        ask="A rare class has three clusters, and the initial set knows one of them. No-Op lets "
-            "the "
-            "strategy choose from the whole pool, eight times fifteen questions. "
-            "How many clusters does it know at the end?",
+        ask="A rare class has three clusters, and the initial set knows one of them. No-Op "
+            "lets the strategy choose from the whole pool, eight times fifteen questions. How "
+            "many clusters does it know at the end?",
         choices=["one", "two", "all three"],
         right=known - 1,
-        because="Entropy asks where the model is unsure: between the large flanks, at the height "
-                "of the "
-                """cluster it knows. About the other clusters the model is sure, and wrong. Move
-                the slider: """
-                """No-Op's questions (orange) stay where they began. AnchorAL, on the right, may
-                only """
-                "choose near its anchors, and gets away.")
+        because="Entropy asks where the model is unsure: between the large flanks, at the "
+                "height of the cluster it knows. About the other clusters the model is sure, "
+                "and wrong. Move the slider: No-Op's questions (orange) stay where they began. "
+                "AnchorAL, on the right, may only choose near its anchors, and gets away.")
     return data | dict(question=question)
 
 # %% ../../nbs/teach/figure1.ipynb #f2a22a66
@@ -195,17 +191,15 @@ def _missed_clusters():
     whole = [sum(run[-1] == data["clusters"] for run in worlds[name]) for name in worlds]
     randsub = whole[list(worlds).index("RandSub")]
     question = dict(
-        ask="RandSub lets the strategy choose from 100 instances, drawn anew at each iteration. "
-            "In how "
-            "many of twenty drawings of this world does it know all three clusters after eight "
-            "iterations?",
+        ask="RandSub lets the strategy choose from 100 instances, drawn anew at each "
+            "iteration. In how many of twenty drawings of this world does it know all three "
+            "clusters after eight iterations?",
         choices=["in two or fewer", "in about half", "in eighteen or more"],
         right=0 if randsub <= 2 else 2 if randsub >= 18 else 1,
-        because="A rare cluster is rare in a random subpool too: of 1,636 instances, 12 belong to "
-                "it, so it "
-                """sends fewer than one to a subpool of 100, and the strategy still prefers the
-                flanks. """
-                "The squares below the figure count the clusters that each filter knows.")
+        because="A rare cluster is rare in a random subpool too: of 1,636 instances, 12 belong "
+                "to it, so it sends fewer than one to a subpool of 100, and the strategy still "
+                "prefers the flanks. The squares below the figure count the clusters that each "
+                "filter knows.")
     return data | dict(question=question, worlds=worlds)
 
 # %% ../../nbs/teach/figure1.ipynb #1c3f7239
@@ -213,15 +207,14 @@ def _turnover():
     data = _compared(_SIDE_BY_SIDE, "SEALS", "AnchorAL")
     new = data["runs"]["AnchorAL"]["values"][4]
     question = dict(
-        ask="Five iterations have passed. Which part of AnchorAL's subpool was not in its subpool "
-            "one iteration before?",
+        ask="Five iterations have passed. Which part of AnchorAL's subpool was not in its "
+            "subpool one iteration before?",
         choices=["less than a third", "about half", "more than two thirds"],
         right=0 if new < 1/3 else 2 if new > 2/3 else 1,
-        because="Most of AnchorAL's subpool is new each time, because new anchors look elsewhere: "
-                "that is how "
-                """it leaves a place. SEALS keeps what it had and adds the neighbours of the last
-                batch, so """
-                "little of it is new. RandSub is nearly all new, and No-Op never changes.")
+        because="Most of AnchorAL's subpool is new each time, because new anchors look "
+                "elsewhere: that is how it leaves a place. SEALS keeps what it had and adds "
+                "the neighbours of the last batch, so little of it is new. RandSub is nearly "
+                "all new, and No-Op never changes.")
     bars = dict(label="part of the subpool that is new", most=1, percent=True)
     return data | dict(question=question, bars=bars)
 
@@ -232,22 +225,17 @@ def _anchors_and_neighbours():
     worlds = _over_drawings(_A_AND_K)
     known = {name: sum(run[-1] for run in worlds[name]) for name in names}
     question = dict(
-        ask="With A = 3 and K = 5 the subpool holds about 25 instances. You raise K to 15, and it "
-            "holds "
-            "about 70. Over twenty drawings, does the run know more clusters after eight "
-            "iterations?",
+        ask="With A = 3 and K = 5 the subpool holds about 25 instances. You raise K to 15, and "
+            "it holds about 70. Over twenty drawings, does the run know more clusters after "
+            "eight iterations?",
         choices=["more", "as many", "fewer"],
         right=0 if known[large] > known[small] else 2 if known[large] < known[small] else 1,
         because="A filter works by what it withholds. A subpool hardly larger than the batch "
-                "leaves the "
-                """strategy no choice, and the questions follow the anchors. A larger one gives
-                the choice """
-                """back, and entropy chooses the flanks again. The two other settings retrieve
-                fifteen a """
-                """class as well, from one anchor or from fifteen: they get there too, in their
-                own time. """
-                "This is a small world: the paper's batches of 25 come from subpools of several "
-                "hundred.")
+                "leaves the strategy no choice, and the questions follow the anchors. A larger "
+                "one gives the choice back, and entropy chooses the flanks again. The two "
+                "other settings retrieve fifteen a class as well, from one anchor or from "
+                "fifteen: they get there too, in their own time. This is a small world: the "
+                "paper's batches of 25 come from subpools of several hundred.")
     return data | dict(question=question, worlds=worlds, what="Setting")
 
 # %% ../../nbs/teach/figure1.ipynb #ef702af0

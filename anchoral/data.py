@@ -499,7 +499,7 @@ def _rows_with_text(cells, column, drop_empty):
             f"pool: {n} missing or empty texts, first at rows {rows[:5]}; drop or fill these rows, "
             f"or say drop_empty=True if {column!r} is the right column")
     require(n < len(cells), f"all texts in the column {column!r} are empty; name another column")
-    require_texts(np.where(empty, "left out", cells), "pool")
+    require_texts(np.where(empty, "left out", cells).tolist(), "pool")
     return np.flatnonzero(~empty)
 
 def _say_what_was_read(n_rows, n_texts, n_empty):

@@ -201,7 +201,8 @@ def _run_profile(name, runs, workers, cluster, missing):
     if summary.failed:
         print("Correct the cause and run the same command: what is done is kept")
         return 1
-    print(f"Next: anchoral collect --profile {name}")
+    where = "" if runs.parent == Path("runs") else f" --runs {runs.parent}"
+    print(f"Next: anchoral collect --profile {name}{where}")
     return 0
 
 # %% ../nbs/cli.ipynb #ec5f8f08

@@ -331,7 +331,7 @@ _BERT_TINY = dict(
 )
 _IN_TABLE5 = ("badge", "entropy", "ft-bertkm") # in the order of the paper's Table 5
 
-def _paper_sized(task, filters, *strategies):
+def _some_filters(task, filters, *strategies):
     "Settings of a task of the paper's size: every filter with every strategy."
     filtered = with_strategies(settings(*filters.split()), *strategies)
     return with_fields(filtered, subpool_size=RANDSUB_SIZE, task=task)
@@ -339,7 +339,7 @@ def _paper_sized(task, filters, *strategies):
 def _all_filters(task, *strategies):
     "The four filters with these strategies, and Random."
     at_random = with_fields(settings("random"), task=task)
-    return _paper_sized(task, "anchoral seals randsub none", *strategies) + at_random
+    return _some_filters(task, "anchoral seals randsub none", *strategies) + at_random
 
 # %% ../../nbs/study/profiles.ipynb #5fdb68a9
 PROFILES["wordnet"] = Profile(
@@ -349,7 +349,7 @@ PROFILES["wordnet"] = Profile(
     settings=(
         *_all_filters("wordnet-possession", "entropy"),
         *_all_filters("wordnet-food", "entropy"),
-        *_paper_sized(
+        *_some_filters(
             "wordnet-possession",
             "anchoral seals randsub",
             "ft-bertkm", "badge",

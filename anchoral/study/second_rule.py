@@ -46,7 +46,7 @@ def _selecting(run):
     "The iterations that chose a batch: all but the last."
     return run.iloc[:-1]
 
-def _selection_time(run, shared):
+def _processor_selection(run, shared):
     "Processor seconds of selection over the whole run."
     return _selecting(run).processor_select.sum()
 
@@ -120,7 +120,7 @@ def _overlap(run, shared):
 
 # %% ../../nbs/study/second_rule.ipynb #54579346
 _TIMED = { # measure, as `claims-2.csv` names it -> function of a run and of what its unit shares
-    "total selection time": _selection_time,
+    "total selection time": _processor_selection,
     "selection time of the last quarter over the first": _slowing,
     "labels within the time budget": _labels_in_time,
     "mean minority F1 within the time budget": _f1_in_time,

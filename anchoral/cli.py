@@ -593,6 +593,8 @@ _ENCODER_LINES = {
     "mpnet": "all-mpnet-base-v2, the paper's",
     "minilm-float16": "all-MiniLM-L6-v2, rounded to two bytes a weight",
     "lsa": "words counted and compressed; needs no torch",
+    "lsa-words": "the same, with words parted by spaces, whatever the texts",
+    "lsa-characters": "the same, with pieces of words, for texts without spaces",
 }
 
 def _choices():

@@ -497,8 +497,8 @@ def _fine_tune(
     optimiser = torch.optim.AdamW(net.parameters(), lr=learner.lr, betas=(.9, .999), eps=1e-8,
                                   weight_decay=.01, fused=True)
     epochs, steps = schedule(len(y), learner.batch_size, learner.epochs, learner.min_steps)
-    labelled = np.unique(y).tolist()
-    classes = [c for c in labelled if c in learner.minority] or labelled
+    rare = [c for c in learner.minority if c in y] # one without a label has no F1
+    classes = rare or list(learner.minority or range(learner.n_classes))
     amp = learner.precision == "bfloat16"
     best = _BestEpoch(learner.min_delta)
     with _seeded(int(rng.integers(2**31)), learner.device):

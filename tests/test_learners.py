@@ -302,15 +302,15 @@ def test_repeats(kind, models):
 
 @needs_torch
 def test_a_rare_class_without_a_label_does_not_choose_the_epoch(models):
-    "The epoch is picked by the training F1 of the rare classes that have a label; without any, of all that have one."
+    "The epoch is picked by the training F1 of the rare classes that have a label."
     logs = []
-    for minority in [(1,), (1, 3), (3,), ()]:
+    for minority in [(1,), (1, 3), ()]:
         ft = quick(models["bert"], n_classes=4, minority=minority)
         x = ft.prepare(TEXTS)
         ft.fit(x[:24], LABELS[:24], 0, np.random.default_rng(0))
         assert (ft.outputs(x).probs[:, 3] == 0).all()
         logs.append(ft.log)
-    assert logs[0] == logs[1] and logs[2] == logs[3] and logs[0] != logs[2]
+    assert logs[0] == logs[1] and logs[0] != logs[2]
 
 
 @needs_torch

@@ -337,7 +337,7 @@ def lab(tmp_path):
                                    f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
                                    f"--ServerApp.root_dir={work}", "--LabApp.expose_app_in_browser=True",
                                    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-                                  env=env, stdout=log, stderr=log)
+                                  env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         for _ in range(300):
             try:
@@ -348,7 +348,8 @@ def lab(tmp_path):
         yield f"http://127.0.0.1:{port}", work
     finally:
         server.terminate()
-        server.wait(20)
+        try: server.wait(30)
+        except subprocess.TimeoutExpired: os.killpg(server.pid, 9)  # it waits in vain for a kernel that restarts
 
 
 def write_notebook(path, code):

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -470,7 +471,7 @@ def begin_desk(env, url, work, *words):
     "`anchoral label` with a browser to come: the process, once JupyterLab answers."
     with open(work.parent/"label.log", "w") as log:
         process = subprocess.Popen([sys.executable, "-m", "anchoral", "label", *words, "--no-browser"], cwd=work,
-                                   env=env, stdout=log, stderr=log)
+                                   env=env, stdout=log, stderr=log, start_new_session=True)
     for _ in range(1500):  # a hang guard
         if process.poll() is not None: break
         try:
@@ -563,7 +564,7 @@ def test_three_hundred_answers_by_keyboard(desk_env, tmp_path):
         rows = pd.read_parquet(work/"mine.parquet")
         assert set(rows.comment.dropna()) == {"", "the first u"}
     finally:
-        lab.terminate()
+        os.killpg(lab.pid, signal.SIGTERM)  # the command, and the JupyterLab that it started
         lab.wait(20)
 
 

@@ -411,13 +411,17 @@ def _model_digest(model):
         parts += [name, weights.detach().cpu().float().numpy()]
     return digest(*parts)
 
+def _share_longer(texts, tokenizer, max_tokens):
+    "The share of texts that have more tokens."
+    tokens = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    return np.mean([len(ids) > max_tokens for ids in tokens])
+
 def _model_encoder(model):
     "A function from list[str] to (n, d), named after what is in the model."
     def run(texts):
         return model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
     def share_cut(texts):
-        tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        return np.mean([len(ids) > model.max_seq_length for ids in tokens])
+        return _share_longer(texts, model.tokenizer, model.max_seq_length)
     if model.max_seq_length:
         run.share_cut = share_cut
         run.limit = f"the model's max_seq_length={model.max_seq_length} says where"
@@ -780,8 +784,7 @@ def _sentence_encoder(
         return transformer.encode(texts, batch_size=batch_size, show_progress_bar=False,
                                   normalize_embeddings=True)
     def share_cut(texts):
-        tokens = loaded().tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-        return np.mean([len(ids) > max_tokens for ids in tokens])
+        return _share_longer(texts, loaded().tokenizer, max_tokens)
     run.share_cut = share_cut
     run.limit = f"max_tokens={max_tokens} chooses where, and more takes longer"
     run.name = f"{Path(model).name} {max_tokens} {version}"

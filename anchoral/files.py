@@ -7,7 +7,7 @@ __all__ = ['cache_dir']
 
 # %% ../nbs/files.ipynb #filesim0
 import difflib, errno, hashlib, json, os, re, shutil, subprocess, sys, tarfile
-import tempfile, time, warnings, zipfile, zlib
+import tempfile, time, unicodedata, warnings, zipfile, zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -34,6 +34,10 @@ def kind_of(value:object) -> str:
     name = type(value).__name__
     library = type(value).__module__.partition(".")[0]
     return name if library == "builtins" else f"{library}.{name}"
+
+def unprintable(text:str) -> str:
+    "The line breaks, control characters and halves of a character in a text: no log holds them."
+    return "".join(c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp"))
 
 # %% ../nbs/files.ipynb #1d02a017
 def lookup(

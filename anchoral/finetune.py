@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .files import lookup, require
 from .embeddings import model_folder
-from .head import check_classes, check_labels, Head, LearnerFolder
+from .head import check_classes, check_labels, Head, ids_of_outputs, LearnerFolder
 from .strategies import Outputs
 
 if TYPE_CHECKING: # for editors and type checkers; a run imports these inside the functions
@@ -642,9 +642,7 @@ class FineTune:
         "Probabilities and hidden rows of `x`. Read them before the next fit changes the weights."
         net, seen = self._trained()
         _check_tokens(x)
-        ids = np.arange(len(x)) if ids is None else np.asarray(ids)
-        require(len(ids) == len(x),
-                f"{len(ids)} ids for {len(x)} rows of x: outputs takes one per row.")
+        ids = ids_of_outputs(ids, len(x))
         this_fit = self.log
         amp = self.precision == "bfloat16"
 

@@ -59,6 +59,15 @@ def check_labels(
             f"every label is class {y[0]}: label an instance of another class before fit.")
     return y.astype(np.int64)
 
+def ids_of_outputs(
+    ids:ArrayLike|None, # (n,) ids of the rows; None: 0 to n − 1
+    n:int,              # How many rows there are
+) -> np.ndarray:
+    "The ids that outputs get. `ValueError` unless there is one per row."
+    ids = np.arange(n) if ids is None else np.asarray(ids)
+    require(len(ids) == n, f"{len(ids)} ids for {n} rows of x: outputs takes one per row.")
+    return ids
+
 # %% ../nbs/06_head.ipynb #7df39bda
 def _as_rows(x:Any) -> np.ndarray:
     "`x` as an (n, h) array. Raises `ValueError` unless it is one row of numbers per instance."
@@ -257,9 +266,7 @@ class Head:
         rows = _as_rows(x)
         require(rows.shape[1] == W.shape[1],
                 f"x of shape {rows.shape}: this Head was trained on rows of {W.shape[1]} numbers.")
-        ids = np.arange(len(rows)) if ids is None else np.asarray(ids)
-        require(len(ids) == len(rows),
-                f"{len(ids)} ids for {len(rows)} rows of x: outputs takes one per row.")
+        ids = ids_of_outputs(ids, len(rows))
 
         def compute(hidden:bool) -> tuple[np.ndarray, np.ndarray|None]:
             h = rows.astype(np.float32, copy=False)
@@ -404,9 +411,7 @@ class Sklearn:
         model = self.fitted
         require(model is not None, "this Sklearn has not been trained: call fit first.")
         x = _pickable(x)
-        ids = np.arange(len(x)) if ids is None else np.asarray(ids)
-        require(len(ids) == len(x),
-                f"{len(ids)} ids for {len(x)} rows of x: outputs takes one per row.")
+        ids = ids_of_outputs(ids, len(x))
 
         def compute(hidden:bool) -> tuple[np.ndarray, np.ndarray|None]:
             probs = np.zeros((len(x), self._count()), np.float32)

@@ -49,6 +49,15 @@ def label(session, n, wrong=()):
         session.answer(int(TRUTH[i]) if i not in set(wrong) else 1 - int(TRUTH[i]))
 
 
+def answer_both(people, overlap, answers, wrong):
+    "Ask both the same texts and let both answer, the second wrongly at first; the ids of the shared texts."
+    for session in people: session.settle().overlap(overlap)
+    shared = people[0].overlap(overlap).id.tolist()
+    label(people[0], answers[0])
+    label(people[1], answers[1], wrong=shared[:wrong])
+    return shared
+
+
 def content(session):
     "What a session knows, whatever the order."
     return {i: (a.label, a.annotator, a.others) for i, a in sorted(session.book.answers.items())}
@@ -245,10 +254,7 @@ def test_disagreements_hold_skips_and_names(people):
 def test_a_second_persons_session_is_merged(people, tmp_path):
     "Two sessions, an overlap with two disagreements, a table filled in, and one session that knows everything."
     ada, bob = people
-    for s in people: s.settle().overlap(10)
-    shared = ada.overlap(10).id.tolist()
-    label(ada, 20)
-    label(bob, 25, wrong=shared[:2])
+    answer_both(people, overlap=10, answers=(20, 25), wrong=2)
     before, theirs = content(ada), content(bob)
     events = read_log(tmp_path/"ada/log.jsonl")
     with pytest.raises(ValueError, match=r"2 texts have two labels: text \d+ 'text number.*ada says.*bob says"):
@@ -302,10 +308,7 @@ def test_tables_with_keys_are_shared_too(tmp_path, kind):
 def test_a_merge_is_there_when_the_pool_has_changed(people, tmp_path):
     "Sorted the other way, two texts more, one less, and a class more in front of the others."
     ada, bob = people
-    for s in people: s.settle().overlap(8)
-    shared = ada.overlap(8).id.tolist()
-    label(ada, 12)
-    label(bob, 14, wrong=shared[:3])
+    shared = answer_both(people, overlap=8, answers=(12, 14), wrong=3)
     rows = disagreements(ada, bob)
     ada.merge(bob, settled=rows.assign(settled=[rows.bob[0], *rows.ada[1:]]))
     told = {TEXTS[i]: (TASK.classes[c], name, {n: TASK.classes[o] for n, o in others.items()})

@@ -13,12 +13,12 @@ import pandas as pd
 
 from .log import Book
 from ..files import require
+from ..index import is_whole
 
 # %% ../../nbs/annotator/audit.ipynb #8e087897
 def whole_number(value:int, what:str, low:int=1) -> int:
     "A whole number of at least `low`; a `ValueError` for anything else."
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    require(is_whole and value >= low,
+    require(is_whole(value) and value >= low,
             f"{what} must be a whole number of at least {low}, got {value!r}")
     return int(value)
 
@@ -133,6 +133,12 @@ def scores_by_id(
             f"first text {bad[:1]}: {values[bad[:1]]}")
     return values
 
+def _unanswered(scores, answered):
+    "Ids without an answer. `ValueError` where there are none."
+    free = np.setdiff1d(np.arange(len(scores)), list(answered))
+    require(len(free), "every text has an answer: there is nothing left to audit")
+    return free
+
 def sample_unanswered(
     scores:np.ndarray,        # (n,) probability of the minority
     answered:Container[int],  # Ids that have an answer
@@ -140,8 +146,7 @@ def sample_unanswered(
     seed:int,
 ) -> pd.DataFrame:
     "An audit of the texts without an answer, as from `draw_audit`."
-    free = np.setdiff1d(np.arange(len(scores)), list(answered))
-    require(len(free), "every text has an answer: there is nothing left to audit")
+    free = _unanswered(scores, answered)
     fewest = len(np.unique(strata(scores[free])))
     require(n >= fewest, f"an audit of these scores needs at least {fewest} texts, "
             f"one for each stratum; got n={n}")
@@ -253,8 +258,12 @@ def last_audit(
               if size and h not in last.strata] # strata of which no answer was exported
     return pd.concat([sample, pd.DataFrame(absent, columns=sample.columns)], ignore_index=True)
 
+def _audits(book):
+    "The audits that were drawn, the last one at the end."
+    return [b for b in book.batches if b.kind == "audit" and b.strata]
+
 def _last_drawn(book):
-    audits = [b for b in book.batches if b.kind == "audit" and b.strata]
+    audits = _audits(book)
     require(audits, "no audit was drawn: call audit(predict()) and label its texts")
     return audits[-1]
 
@@ -268,7 +277,7 @@ def answered_audit(
     labels:dict[int, int], # Id to class, of everything labelled
 ) -> pd.DataFrame|None:
     "The last audit as from `last_audit`, or None where none of its texts has an answer."
-    if not any(b.kind == "audit" and b.strata for b in book.batches):
+    if not _audits(book):
         return None
     sample = last_audit(book, labels)
     return sample if sample.rare.notna().any() else None
@@ -311,7 +320,7 @@ def with_audit(
     book:Book,
 ) -> pd.DataFrame:
     "The frame with the columns of the last audit, if there was one."
-    if not any(b.kind == "audit" and b.strata for b in book.batches):
+    if not _audits(book):
         return frame
     last = _last_drawn(book)
     stratum = frame.id.map(dict(zip(last.ids, last.strata))).astype("Int64")
@@ -378,8 +387,7 @@ def plan_of(
     within:float,            # Half the width of the interval of the recall
 ) -> tuple[int, float]:      # How many texts, and the prevalence that was assumed
     "The size of the next audit."
-    free = np.setdiff1d(np.arange(len(scores)), list(answered))
-    require(len(free), "every text has an answer: there is nothing left to audit")
+    free = _unanswered(scores, answered)
     stratum = pd.Series(strata(scores[free]))
     sizes = stratum.value_counts().sort_index()
     shares = pd.Series(scores[free]).groupby(stratum).mean()

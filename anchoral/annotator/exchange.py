@@ -309,14 +309,13 @@ class MatchedTable:
         return pd.DataFrame(lines, columns=LOADED_COLUMNS).astype({"id": "Int64"})
 
 def match_rows(
-    data:pd.DataFrame|Path|str, # A frame, or a CSV or Parquet file
+    df:pd.DataFrame, # As from `table_of`
     task:Task,
     text:str,      # Column of the texts
     label:str,     # Column of the labels
     rows:str|None, # Column of row numbers of this pool, if there is one
 ) -> MatchedTable:
     "Match every row of a table. A `ValueError` names the row that is wrong."
-    df = table_of(data, text, label, task.classes)
     if task.table is not None:
         df, text = _our_columns(df, task, text)
     _require_columns(list(df.columns), text, label, rows)

@@ -31,7 +31,7 @@ from .log import (
 from .team import draw_overlap, match_answers, plan_merge, settled_labels
 from ..contracts import part_name
 from ..data import Task
-from ..files import lookup, require
+from ..files import lookup, require, unprintable
 from ..head import Head
 from ..index import as_ids, Keywords
 from ..loop import ActiveLearner
@@ -108,8 +108,8 @@ def _require_fit(al, task):
 def _plain_name(name, what):
     "The name, or a `ValueError` where no screen and no file can hold it."
     require(isinstance(name, str), f"the {what} must be a text, got {name!r}")
-    odd = [c for c in name if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    require(not odd, f"the {what} {name!r} holds {''.join(odd)!r}: a line break, a control "
+    odd = unprintable(name)
+    require(not odd, f"the {what} {name!r} holds {odd!r}: a line break, a control "
             "character or half of a character; give another name")
     return name
 

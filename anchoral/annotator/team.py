@@ -44,7 +44,8 @@ def match_answers(
     task:Task,
 ) -> MatchedTable:
     "The rows of this pool that another person's answers are about."
-    table = other.frame() if hasattr(other, "frame") else other
+    is_session = hasattr(other, "frame")
+    table = other.frame() if is_session else table_of(other, classes=task.classes)
     return match_rows(table, task, "text", "label", None)
 
 # %% ../../nbs/annotator/team.ipynb #f3e33b11
@@ -205,10 +206,6 @@ def disagreements(
 
 # %% ../../nbs/annotator/team.ipynb #7bfe36c5
 _NOTHING = object() # Not even a skip
-
-def _said(answer):
-    "Name -> label of everybody who said something about a text."
-    return answer.others | {answer.annotator: answer.label}
 
 def _knows(answer, other):
     "Does an answer know what the other person said?"

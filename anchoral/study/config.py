@@ -9,7 +9,6 @@ __all__ = ['Config', 'make_config', 'run_id', 'shared_task']
 import dataclasses
 import inspect
 import json
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Task, initial_set
-from ..files import cache_dir, digest, lookup, require
+from ..files import cache_dir, digest, lookup, require, unprintable
 from ..filters import filter_params, make_filter
 from ..index import Index
 from ..loop import ActiveLearner, Learner, Seeds
@@ -94,10 +93,9 @@ _POSITIVE = ("query_size n_initial per_minority n_anchors n_neighbours max_subpo
 def _check_text(text, what):
     """A `ValueError` for line breaks, other control characters and lone surrogates:
     no file or log could hold them."""
-    for at, character in enumerate(text):
-        require(unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp"),
-                f"{what} holds {character!r} at position {at}, which is no printable character; "
-                "leave it out")
+    first = unprintable(text)[:1]
+    require(not first, f"{what} holds {first!r} at position {text.find(first)}, which is no "
+                       "printable character; leave it out")
 
 # %% ../../nbs/study/config.ipynb #33e6e9e3
 def _check_number(name, value, kind):

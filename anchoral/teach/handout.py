@@ -15,6 +15,7 @@ from ..study.results import results_files
 from .puzzles import grade, PUZZLES
 
 # %% ../../nbs/teach/handout.ipynb #f2778dca
+_MARK = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION\n?", re.M)
 _MARKED = re.compile(r"^([ \t]*)### BEGIN SOLUTION\n.*?^[ \t]*### END SOLUTION", re.M | re.S)
 
 def _emptied(nb):
@@ -28,6 +29,10 @@ def _emptied(nb):
     first = out.cells[0]
     first.source = first.source.replace("# Exercises, solved", "# Exercises")
     return out
+
+def _function_in(cell):
+    "The name of the function that a cell defines."
+    return re.search(r"^def (\w+)", cell.source, re.M)[1]
 
 def student(
     nb:object, # The notebook with the solutions, as `nbformat` reads it
@@ -71,7 +76,7 @@ def assignment(
             cell.source = _graded(*check.groups())
             cell.metadata["nbgrader"] = _metadata(f"{check[1]}-check", is_test=True)
         elif _MARKED.search(cell.source):
-            function = re.search(r"^def (\w+)", cell.source, re.M)[1]
+            function = _function_in(cell)
             cell.metadata["nbgrader"] = _metadata(function, is_test=False)
     return out
 
@@ -183,8 +188,7 @@ def solutions_of(
     found = {}
     for cell in nb.cells:
         if _MARKED.search(cell.source):
-            name = re.search(r"^def (\w+)", cell.source, re.M)[1]
-            found[name] = re.sub(r"^[ \t]*### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.M)
+            found[_function_in(cell)] = _MARK.sub("", cell.source)
     return found
 
 def sheet(

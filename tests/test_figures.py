@@ -195,7 +195,7 @@ def test_origin_names_results_and_commands(df, tmp_path, monkeypatch):
     assert "made by" not in F.origin(df, "fig2")
     (tmp_path / "made-up.json").write_text('{"command": "anchoral run --profile made-up"}')
     text = F.origin(df, "fig2", "figures/a.pdf")
-    assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`make figures`",
+    assert all(w in text for w in ("results/made-up.parquet", "`anchoral run --profile made-up`", "`anchoral render`",
                                    "nbs/paper/fig2.ipynb", "figures/a.pdf"))
 
 

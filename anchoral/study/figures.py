@@ -793,4 +793,4 @@ def origin(
     written = f" Written: {names}." if files else ""
     size = f"{df['run'].nunique()} runs, {len(df):,} rows"
     return (f"Results: `results/{profile}.parquet` ({size}){made}. "
-            f"Drawn by `nbs/paper/{notebook}.ipynb`, which `make figures` runs.{written}")
+            f"Drawn by `nbs/paper/{notebook}.ipynb`, which `anchoral render` runs.{written}")

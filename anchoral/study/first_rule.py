@@ -98,9 +98,8 @@ def first_verdict(
     return "consistent here" if (sure & (toward >= smallest)).all() else "undecided"
 
 # %% ../../nbs/study/first_rule.ipynb #a9033273
-def _contrast(rows, claim, baseline):
+def _contrast(gaps, baseline):
     "The paired differences with one baseline, summed up."
-    gaps = pairs_by_strategy(rows, FIRST_MEASURES[claim.name], claim.compare, baseline)
     differences = gaps.mean(axis=1).to_numpy() if len(gaps) else np.array([])
     low, high = bootstrap(differences)
     return {
@@ -113,9 +112,9 @@ def _contrast(rows, claim, baseline):
         "p": sign_flip(differences),
     }
 
-def _on_unit(claim, rows):
-    "One row per baseline, all with the unit's verdict."
-    table = pd.DataFrame([_contrast(rows, claim, baseline) for baseline in claim.baselines])
+def _judge(claim, gaps):
+    "One row per baseline, all with the verdict; `gaps` are a baseline's pairs, by strategy."
+    table = pd.DataFrame([_contrast(pairs, baseline) for baseline, pairs in gaps.items()])
     table["p_holm"] = holm(table["p"])
     verdict = first_verdict(table["mean"], table["p_holm"], claim.kind, claim.smallest)
     reason = ""
@@ -124,22 +123,35 @@ def _on_unit(claim, rows):
         reason = f"no pairs of runs with {', '.join(map(label, alone))}"
     return table.assign(verdict=verdict, reason=reason)
 
+def _on_unit(claim, rows, alone=False):
+    "The unit's table; with `alone` also one for each of its strategies, if it has several."
+    measure = FIRST_MEASURES[claim.name]
+    gaps = {baseline: pairs_by_strategy(rows, measure, claim.compare, baseline)
+            for baseline in claim.baselines}
+    tables = [_judge(claim, gaps).assign(alone=False)]
+    strategies = sorted({strategy for pairs in gaps.values() for strategy in pairs})
+    if alone and len(strategies) > 1:
+        for strategy in strategies:
+            own = {baseline: pairs.filter([strategy]) for baseline, pairs in gaps.items()}
+            tables.append(_judge(claim, own).assign(alone=True))
+    return pd.concat(tables, ignore_index=True)
+
 # %% ../../nbs/study/first_rule.ipynb #de89b1a1
 _ONLY_ON = {"agnews": "agnews-bus"} # a claim about one task
 
 def _not_testable(reason, **unit):
     return pd.DataFrame([unit | {"verdict": "not testable here", "reason": reason, "pairs": 0}])
 
-def _unit_tables(claim, rows, unit):
+def _unit_tables(claim, rows, unit, alone):
     "The table of one unit in a list, or none: one setting alone compares nothing."
     if unit["learner"] not in claim.learners:
         learner = learner_label(unit["learner"], "a frozen encoder")
         return [_not_testable(f"runs of {learner} do not decide it", **unit)]
     if not any(len(rows_of(rows, baseline)) for baseline in claim.baselines):
         return []
-    return [_on_unit(claim, rows).assign(**unit)]
+    return [_on_unit(claim, rows, alone).assign(**unit)]
 
-def _on_profile(claim, profile, df):
+def _on_profile(claim, profile, df, alone):
     "A table for every unit of one profile, or one that says why there is none."
     if claim.name not in FIRST_MEASURES:
         return [_not_testable(claim.measure)]
@@ -152,7 +164,7 @@ def _on_profile(claim, profile, df):
             return [_not_testable(f"profile '{profile}' has no runs on {task}", profile=profile)]
     tables = []
     for names, rows in df.groupby(UNIT, sort=False, dropna=False):
-        tables += _unit_tables(claim, rows, dict(zip(UNIT, names)))
+        tables += _unit_tables(claim, rows, dict(zip(UNIT, names)), alone)
     if tables:
         return tables
     return [_not_testable(f"profile '{profile}' has no runs of a baseline", profile=profile)]
@@ -167,11 +179,8 @@ def _typed(table):
     filled = table.astype(object).fillna(dict.fromkeys(words, ""))
     return filled.astype(dict.fromkeys(words, str) | NUMBERS)
 
-def apply_first_rule(
-    claims:dict[str, Claim],        # From `load_claims(1)`
-    frames:dict[str, pd.DataFrame], # Profile -> its results, from `saved_frames`
-) -> pd.DataFrame:  # One row per claim, unit and baseline, or one with the reason
-    "Every claim on every unit of its profiles."
+def _all_units(claims, frames, alone):
+    "The tables of every claim, one below the other."
     tables = []
     for name, claim in claims.items():
         about = {
@@ -181,9 +190,21 @@ def apply_first_rule(
             "smallest": claim.smallest,
         }
         for profile in claim.profiles:
-            found = _on_profile(claim, profile, frames.get(profile))
+            found = _on_profile(claim, profile, frames.get(profile), alone)
             tables += [table.assign(**about).astype(object) for table in found]
-    return _typed(pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS))
+    return pd.concat(tables, ignore_index=True)
+
+def apply_first_rule(
+    claims:dict[str, Claim],        # From `load_claims(1)`
+    frames:dict[str, pd.DataFrame], # Profile -> its results, from `saved_frames`
+    alone:bool = False,             # Also each strategy alone, marked in a column `alone`
+) -> pd.DataFrame:  # One row per claim, unit and baseline, or one with the reason
+    "Every claim on every unit of its profiles."
+    table = _all_units(claims, frames, alone)
+    judged = _typed(table.reindex(columns=_COLUMNS))
+    if alone:
+        judged["alone"] = table["alone"].eq(True)
+    return judged
 
 # %% ../../nbs/study/first_rule.ipynb #16d4853b
 def _unit_name(unit):

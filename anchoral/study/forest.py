@@ -186,7 +186,8 @@ def figure_forest(
             _panel(ax, claims[name], rows)
         for ax in axes.flat[len(parts):]:
             ax.remove()
-        pairs = f"{judged['pairs'].min()} to {judged['pairs'].max()} pairs of runs"
+        fewest, most = judged['pairs'].min(), judged['pairs'].max()
+        pairs = f"{most} pairs of runs" if fewest == most else f"{fewest} to {most} pairs of runs"
         title(fig, f"Verdicts of the second rule, {pairs}")
     _key(fig, judged)
     words = [_in_words(claims[name], rows) for name, rows in parts.items()]

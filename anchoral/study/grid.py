@@ -121,6 +121,7 @@ def require_kernel() -> None:
 # %% ../../nbs/study/grid.ipynb #0dc35a8e
 _EXECUTE = """
 import json, sys
+sys.modules["rfc3987_syntax"] = None # a second to import; papermill reads no addresses with it
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError

@@ -158,46 +158,73 @@ def mean_score(
     "A score averaged over a run: the area under its curve, divided by its iterations."
     return auc(run[column]) / (len(run) - 1)
 
+# %% ../../nbs/study/measures.ipynb #a79ef31f
+def _numbers(rows:pd.DataFrame, by:Sequence[str]) -> pd.DataFrame:
+    """What a measure may read: the numbers of a run. Pandas is slow to take apart columns of names
+    and columns of whole numbers of which some are missing."""
+    names = set(rows.select_dtypes(["object", "string", "category"])) - {"run", *by}
+    numbers = rows.drop(columns=list(names))
+    nullable = numbers.select_dtypes("Int64").columns
+    return numbers.astype(dict.fromkeys(nullable, float)).copy() # one block for each type
+
+def runs_by_seeds(
+    rows:pd.DataFrame,       # Of the runs of one setting
+    by:Sequence[str]=SEEDS,  # The columns in which the two runs of a pair are equal
+) -> dict[tuple, pd.DataFrame]: # Values of `by` -> the rows of a run, in order, numbers only
+    "`ValueError` for two runs with the same seeds."
+    names = {}
+    runs = {}
+    in_order = _numbers(rows, by).sort_values("iteration")
+    for (name, *values), run in in_order.groupby(["run", *by], observed=True):
+        seeds = tuple(values)
+        if seeds in runs:
+            what = "seeds and strategy" if "strategy" in by else "seeds"
+            raise ValueError(f"two runs of one setting share {what}: {[names[seeds], name]}; "
+                             "keep one of them")
+        names[seeds] = name
+        runs[seeds] = run
+    return runs
+
+# %% ../../nbs/study/measures.ipynb #bfc9894a
+def as_series(
+    values:dict[tuple, float],
+    by:Sequence[str]=SEEDS,    # What the keys are values of
+) -> pd.Series:
+    "One number for each run or pair, in the order of the seeds."
+    seeds = pd.DataFrame(list(values), columns=list(by))
+    index = pd.MultiIndex.from_frame(seeds) if len(by) > 1 else pd.Index(seeds[by[0]])
+    return pd.Series(list(values.values()), index, dtype=float).sort_index()
+
+def _until(run:pd.DataFrame, iteration:int) -> pd.DataFrame:
+    "The rows of a run up to an iteration and with it."
+    if run.iteration.iloc[-1] == iteration:
+        return run
+    return run[:run.iteration.searchsorted(iteration, "right")]
+
+def gaps(
+    ours:dict[tuple, pd.DataFrame],          # From `runs_by_seeds`
+    theirs:dict[tuple, pd.DataFrame],
+    measure:Callable[[pd.DataFrame], float], # From the rows of one run, in order, to a number
+    by:Sequence[str]=SEEDS,
+) -> pd.Series:
+    "What ours measure minus what theirs do, over the iterations that both completed."
+    differences = {}
+    for seeds in ours.keys() & theirs.keys():
+        last = min(ours[seeds].iteration.max(), theirs[seeds].iteration.max())
+        measured = measure(_until(ours[seeds], last))
+        differences[seeds] = measured - measure(_until(theirs[seeds], last))
+    return as_series(differences, by).dropna()
+
+# %% ../../nbs/study/measures.ipynb #b878f20b
 def by_seeds(
     rows:pd.DataFrame,                       # Of the runs of one setting
     measure:Callable[[pd.DataFrame], float], # From the rows of one run, in order, to a number
     by:Sequence[str]=SEEDS,                  # The columns in which the two runs of a pair are equal
 ) -> pd.Series:
-    """What each run measures, by its seeds and in their order.
-    `ValueError` for two runs with the same seeds."""
-    by = list(by)
-    runs = rows.sort_values("iteration").groupby("run", observed=True)
-    values = {name: float(measure(run)) for name, run in runs}
-    values = pd.Series(values, dtype=float)
-    first_rows = rows.drop_duplicates("run")
-    seeds = first_rows.set_index("run")[by]
-    twice = seeds.index[seeds.duplicated(keep=False)].tolist()
-    what = "seeds and strategy" if "strategy" in by else "seeds"
-    require(not twice,
-            f"two runs of one setting share {what}: {twice[:2]}; keep one of them")
-    measured = seeds.assign(value=values.reindex(seeds.index))
-    by_seed = measured.set_index(by)["value"]
-    return by_seed.rename(None).sort_index()
-
-def _numbers(rows:pd.DataFrame, by:Sequence[str]) -> pd.DataFrame:
-    "What a measure may read: the numbers of a run. Pandas is slow to split columns of names."
-    names = set(rows.select_dtypes(["object", "string", "category"])) - {"run", *by}
-    return rows.drop(columns=list(names))
-
-def _completed_by_both(ours:pd.DataFrame, theirs:pd.DataFrame, by:list) -> tuple:
-    "The rows of each setting up to the last iteration that both runs of a pair completed."
-    last = []
-    for rows in (ours, theirs):
-        runs = rows.groupby(by, observed=True)
-        last.append(runs["iteration"].max())
-    both = pd.concat(last, axis=1, join="inner")
-    common = both.min(axis=1)
-
-    def completed(rows):
-        pairs = rows.set_index(by).index
-        ends = common.reindex(pairs).to_numpy()
-        return rows[rows["iteration"].to_numpy() <= ends]
-    return completed(ours), completed(theirs)
+    """What each run measures, by its seeds and in their order. A measure sees columns of numbers
+    only. `ValueError` for two runs with the same seeds."""
+    runs = runs_by_seeds(rows, by)
+    return as_series({seeds: measure(run) for seeds, run in runs.items()}, by)
 
 def paired(
     ours:pd.DataFrame,                       # Rows of the runs of one setting
@@ -207,8 +234,4 @@ def paired(
 ) -> pd.Series:
     """What ours measure minus what theirs do, one number a pair, by seeds;
     empty where no seeds are shared. A measure sees columns of numbers only."""
-    ours, theirs = _numbers(ours, by), _numbers(theirs, by)
-    ours, theirs = _completed_by_both(ours, theirs, list(by))
-    our_values = by_seeds(ours, measure, by)
-    their_values = by_seeds(theirs, measure, by)
-    return (our_values - their_values).dropna()
+    return gaps(runs_by_seeds(ours, by), runs_by_seeds(theirs, by), measure, by)

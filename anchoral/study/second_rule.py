@@ -15,31 +15,41 @@ import pandas as pd
 
 from ..files import lookup, require
 from .claims import Claim, NUMBERS, PAPER_SIZED, rows_of, UNIT
-from .measures import by_seeds, mean_score, paired, SEEDS
+from .measures import as_series, gaps, mean_score, runs_by_seeds, SEEDS
 from .results import results_dir
 from .statistics import holm, sign_flip, t_interval
 
 # %% ../../nbs/study/second_rule.ipynb #88a3830b
-@dataclass(frozen=True)
-class _Shared:
-    "What the runs of a unit have in common."
-    seconds:float  # The shortest total of training, selection and testing, in processor seconds
-    target:float   # Nine tenths of the lowest median final minority F1 among the compared settings
-
 _CLOCKS = ["processor_fit", "processor_select", "processor_test"]
 
 def _has_clocks(rows):
     "Whether processor seconds were measured in all rows."
     return set(_CLOCKS) <= set(rows) and bool(rows[_CLOCKS].notna().all(axis=None))
 
-def _shared(settings):
-    "From the rows of each compared setting."
-    rows = pd.concat(settings)
+@dataclass(frozen=True, eq=False)
+class _Setting:
+    "The runs of one setting on a unit."
+    runs:dict[tuple, pd.DataFrame] # Seeds -> rows
+    seconds:float   # The shortest total of training, selection and testing; NaN without clocks
+    final_f1:float  # Median of the runs' last minority F1
+
+def _setting(rows):
+    "From the rows of its runs."
     seconds = np.nan
     if _has_clocks(rows):
         seconds = rows.groupby("run")[_CLOCKS].sum().sum(axis=1).min()
-    last = [s.sort_values("iteration").groupby("run").f1_minority.last().median() for s in settings]
-    return _Shared(float(seconds), .9 * float(min(last)))
+    last = rows.sort_values("iteration").groupby("run").f1_minority.last()
+    return _Setting(runs_by_seeds(rows), float(seconds), float(last.median()))
+
+@dataclass(frozen=True)
+class _Shared:
+    "What the settings that a claim compares have in common."
+    seconds:float  # The shortest total of all their runs, in processor seconds
+    target:float   # Nine tenths of the lowest of their final F1
+
+def _shared(settings):
+    seconds = np.min([setting.seconds for setting in settings]) # NaN if one is
+    return _Shared(float(seconds), .9 * min(setting.final_f1 for setting in settings))
 
 # %% ../../nbs/study/second_rule.ipynb #bd7362ec
 def _selecting(run):
@@ -203,42 +213,56 @@ def _verdict(kind, table, smallest):
     return decide(kind, table, smallest)
 
 # %% ../../nbs/study/second_rule.ipynb #be6fd66c
-def _units(df) -> Iterator[tuple[dict, pd.DataFrame]]:
-    "Name (columns of `UNIT` and `strategy` with their values) and rows of every unit of a profile."
+class _Unit:
+    "A task with one learner, one strategy and one budget."
+    def __init__(self, name:dict, rows:pd.DataFrame):
+        self.name = name # Columns of `UNIT` and `strategy`, with their values
+        self.rows = rows
+        self._settings = {}
+
+    def setting(self, name:str) -> _Setting|None:
+        "The runs of one setting, which are split only once; None where there are none."
+        if name not in self._settings:
+            rows = rows_of(self.rows, name)
+            self._settings[name] = None if rows.empty else _setting(rows)
+        return self._settings[name]
+
+def _units(df) -> Iterator[_Unit]:
+    "Every unit of a profile."
     for values, rows in df.groupby(UNIT, sort=False, dropna=False, observed=True):
         at_random = rows[rows.strategy == "random"]
         for strategy in rows.strategy.unique():
             if strategy == "random":
                 continue
             name = dict(zip(UNIT, values)) | {"strategy": strategy}
-            yield name, pd.concat([rows[rows.strategy == strategy], at_random])
+            yield _Unit(name, pd.concat([rows[rows.strategy == strategy], at_random]))
 
-def _why_untestable(claim, unit):
+def _why_untestable(claim, rows):
     "Why a claim cannot be judged on a unit; empty where it can."
-    if claim.measure in _TIMED and not _has_clocks(unit):
+    if claim.measure in _TIMED and not _has_clocks(rows):
         return "these runs have wall-clock seconds only"
-    if claim.measure.startswith("overlap") and ("overlap" not in unit or unit.overlap.isna().all()):
+    if claim.measure.startswith("overlap") and ("overlap" not in rows or rows.overlap.isna().all()):
         return "the subpools of these runs were not made again"
-    if "sub-clusters" in claim.measure and unit.groups_total.isna().any():
+    if "sub-clusters" in claim.measure and rows.groups_total.isna().any():
         return "the minority of this task has no known sub-clusters"
     return ""
 
 def _on_unit(claim, unit):
     "One row per baseline, all with the unit's verdict; None where a compared setting has no runs."
-    ours = rows_of(unit, claim.compare)
-    theirs = {baseline: rows_of(unit, baseline) for baseline in claim.baselines}
+    ours = unit.setting(claim.compare)
+    theirs = {baseline: unit.setting(baseline) for baseline in claim.baselines}
     settings = [ours, *theirs.values()]
-    if any(rows.empty for rows in settings):
+    if None in settings:
         return None
-    reason = _why_untestable(claim, unit)
+    reason = _why_untestable(claim, unit.rows)
     if reason:
         return pd.DataFrame([{"pairs": 0, "verdict": "not testable here", "reason": reason}])
     measure = _measure_of(claim, _shared(settings))
-    if claim.baselines:
-        gaps = {baseline: paired(ours, rows, measure) for baseline, rows in theirs.items()}
-    else:
-        gaps = {"": by_seeds(ours, measure)}
-    table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in gaps.items()])
+    found = {baseline: gaps(ours.runs, setting.runs, measure)
+             for baseline, setting in theirs.items()}
+    if not found:
+        found = {"": as_series({seeds: measure(run) for seeds, run in ours.runs.items()})}
+    table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in found.items()])
     table["p_holm"] = holm(table.p)
     smallest = np.log10(claim.smallest) if claim.scale == "ratio" else claim.smallest
     return table.assign(verdict=_verdict(claim.kind, table, smallest), reason="")
@@ -262,7 +286,7 @@ def _on_benchmark(claim, folder):
 def _without_runs(verdict, reason):
     return [pd.DataFrame([{"verdict": verdict, "reason": reason, "pairs": 0}])]
 
-def _on_all_units(claim, frames, folder):
+def _on_all_units(claim, units, folder):
     "The tables of one claim, unit by unit, or one that says why there is none."
     if claim.kind == "construction":
         return _without_runs("true by construction", claim.note)
@@ -270,13 +294,13 @@ def _on_all_units(claim, frames, folder):
         return [_on_benchmark(claim, folder)]
     tables = []
     for profile in claim.profiles:
-        for name, unit in _units(frames[profile]) if profile in frames else ():
+        for unit in units.get(profile, ()):
             table = _on_unit(claim, unit)
             if table is not None:
-                tables.append(table.assign(**name, after_the_fact=profile not in PAPER_SIZED))
+                tables.append(table.assign(**unit.name, after_the_fact=profile not in PAPER_SIZED))
     if tables:
         return tables
-    missing = ", ".join(profile for profile in claim.profiles if profile not in frames)
+    missing = ", ".join(profile for profile in claim.profiles if profile not in units)
     return _without_runs("not testable here", claim.note or f"no saved results of {missing} yet")
 
 # %% ../../nbs/study/second_rule.ipynb #a7c081fb
@@ -291,9 +315,10 @@ def apply_second_rule(
 ) -> pd.DataFrame:  # One row per claim, unit and baseline, or one with the reason
     "Every claim on every unit of its profiles."
     folder = Path(folder or results_dir())
+    units = {profile: list(_units(df)) for profile, df in frames.items()}
     tables = []
     for name, claim in claims.items():
         about = {"claim": name} | {column: getattr(claim, column) for column in _ABOUT}
-        found = _on_all_units(claim, frames, folder)
+        found = _on_all_units(claim, units, folder)
         tables += [table.assign(**about).astype(object) for table in found]
     return pd.concat(tables, ignore_index=True).reindex(columns=_COLUMNS).astype(NUMBERS)

@@ -63,12 +63,12 @@ def t_interval(
     differences:Sequence[float], # (n,) one for each pair
 ) -> tuple[float, float]:
     "95 % interval of the mean by Student's t; NaN below two pairs."
-    from scipy import stats
+    from scipy import special
     d = np.asarray(differences, float)
     n = len(d)
     if n < 2:
         return np.nan, np.nan
-    half = stats.t.ppf(.975, n - 1) * d.std(ddof=1) / np.sqrt(n)
+    half = special.stdtrit(n - 1, .975) * d.std(ddof=1) / np.sqrt(n)
     return float(d.mean() - half), float(d.mean() + half)
 
 # %% ../../nbs/study/statistics.ipynb #2e2a7fe5
@@ -94,10 +94,10 @@ def coverage(
     seed:int=0,
 ) -> pd.DataFrame:  # One row per distribution, one column per interval
     "The share of 95 % intervals that hold the mean: Student's t and the percentile bootstrap."
-    from scipy import stats
+    from scipy import special
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, n, (1_000, n))
-    reach = stats.t.ppf(.975, n - 1) / np.sqrt(n)
+    reach = special.stdtrit(n - 1, .975) / np.sqrt(n)
     shares = {}
     for name, draw in _DISTRIBUTIONS.items():
         d = draw(rng, (samples, n))

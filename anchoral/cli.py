@@ -75,7 +75,7 @@ def _require_word(name, word):
 def _require_usable(args):
     "`ValueError` for a word that no command can use, or a count below 1."
     for name, value in vars(args).items():
-        if name in _INNER:
+        if name in _INNER or name == "separator": # which may be a tab
             continue
         for word in _words_of(value):
             _require_word(name, word)
@@ -646,6 +646,8 @@ def _passed(args):
     _arg("--drop-empty", action="store_true",
          help="leave out rows without a text, however many there are"),
     _arg("--encoding", help="of the file, such as cp1252; found by looking at it by default"),
+    _arg("--separator", metavar="SIGN", type=lambda sign: sign.replace("\\t", "\t"),
+         help="between the columns of a CSV file; found by looking at it by default"),
     _arg("--no-browser", action="store_true", help="start JupyterLab, and open no browser"),
     _arg("--terminal", action="store_true", help="label in the terminal"))
 def _label(args):
@@ -706,6 +708,33 @@ def _export(args):
       anchoral export tickets-labels --to labelled.csv"""
     from anchoral.annotator import desk
     desk.export(**_passed(args))
+
+# %% ../nbs/cli.ipynb #53c2c90e
+@_command(
+    _FOLDER,
+    _arg("--n", type=int, default=50, help="texts; 50 by default"))
+def _overlap(args):
+    """Ask texts that another person answers too, before all others.
+
+    Both of you run it, each in your own folder.
+
+      anchoral overlap tickets-ada --n 50"""
+    from anchoral.annotator import desk
+    desk.overlap(**_passed(args))
+
+@_command(
+    _arg("folder", help="your folder, which `anchoral label` made"),
+    _arg("other", help="the other person's folder, or a file that they exported"),
+    _arg("--settled", metavar="FILE", help="disagreements.csv, its column `settled` filled in"))
+def _merge(args):
+    """Take in another person's answers, and say how well you agree.
+
+    Where you disagree, it writes what there is to settle, and merges nothing before that.
+
+      anchoral merge tickets-ada tickets-bob
+      anchoral merge tickets-ada bob.csv --settled tickets-ada/disagreements.csv"""
+    from anchoral.annotator import desk
+    return desk.merge(**_passed(args))
 
 # %% ../nbs/cli.ipynb #2de6b188
 _EXAMPLES = """examples:

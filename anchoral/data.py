@@ -286,6 +286,8 @@ def _read_csv(path, encoding, separator, usual):
     "A CSV file as strings. Only an empty cell is missing: a class may be called \"None\"."
     text = _decoded(path, encoding)
     if separator:
+        require(len(separator) == 1,
+                f"separator must be one sign, got {separator!r}; a tab is '\\t'")
         (header, _), *rows = _csv_rows(text, separator, path)
     else:
         (header, _), *rows = _split_rows(text, usual, path)
@@ -506,7 +508,7 @@ def _say_what_was_read(n_rows, n_texts, n_empty):
     "One line: how many rows, and what became of them."
     parts = [f"{n_rows:,} rows", f"{n_texts:,} distinct texts"]
     if n_empty:
-        parts.append(f"{n_empty:,} empty rows left out")
+        parts.append(f"{n_empty:,} empty row{'s' if n_empty > 1 else ''} left out")
     usual = n_rows == n_texts
     _log.log(logging.INFO if usual else logging.WARNING, ", ".join(parts))
 

@@ -1,4 +1,4 @@
-"""From a table to a folder and back: `anchoral label`, `review`, `predict`, `audit` and `export`, without a browser."""
+"""From a table to a folder and back: `anchoral label` and the commands that read its folder, without a browser."""
 import builtins
 import json
 import os
@@ -287,6 +287,59 @@ def test_two_people_at_two_desks(table, answering, capsys):
     by = rows[rows.label.notna()].groupby("annotator").body
     assert by.get_group("ada").str.contains("power").sum() >= 10
     assert by.get_group("bob").str.contains("parcel").sum() >= 10
+
+
+def test_two_people_and_no_python(table, answering, capsys):
+    "overlap asks both the same texts, merge says how well they agree and what to settle, and then takes in the rest."
+    for name, first in (("ada", ["other"]), ("bob", ["outage"])):  # one of the first two is wrong
+        answering(1)
+        assert said(capsys, *BEGIN, "--folder", name, "--annotator", name)[0] == 0
+        code, out, err = said(capsys, "overlap", name, "--n", "8")
+        assert code == 0, err
+        assert out.splitlines()[-1].startswith("8 texts are asked first: anchoral label " + name)
+        answering(7, *first)
+        assert said(capsys, "label", name, "--terminal")[0] == 0
+
+    code, out, _ = said(capsys, "merge", "ada", "bob")
+    assert code == 1 and "Labelled by both: 9, 8 of them alike" in out  # the 8, and the very first
+    assert "Texts with two labels: 1, so nothing was merged" in out
+    rows = pd.read_csv("ada/disagreements.csv")
+    assert rows.ada.tolist() == ["other"] and rows.bob.tolist() == ["outage"] and rows.settled.isna().all()
+
+    code, _, err = said(capsys, "merge", "ada", "bob")
+    assert code and "ada/disagreements.csv is there already: give it by --settled, or delete it" in err
+    rows.assign(settled="other").to_csv("ada/disagreements.csv", index=False)
+    settled = ["--settled", "ada/disagreements.csv"]
+    assert said(capsys, "merge", "ada", "bob", *settled)[0] == 0
+    session = open_desk("ada")
+    labels = dict(session.labels)
+    session.close()
+    disputed = [i for i in labels if session.task.texts[i] == rows.text[0]]
+    assert [session.task.classes[labels[i]] for i in disputed] == ["other"]
+
+    assert said(capsys, "export", "bob", "--to", "bob.csv")[0] == 0
+    code, out, _ = said(capsys, "merge", "ada", "bob.csv", *settled)
+    assert code == 0 and "ada: 0 answers came in or changed" in out
+    code, _, err = said(capsys, "merge", "ada", "nobody")
+    assert code and "no file 'nobody'" in err
+
+
+def test_a_separator_is_taken_at_its_word(tmp_path, monkeypatch, answering, capsys):
+    "A bar between the columns, and tabs; the folder remembers it."
+    monkeypatch.chdir(tmp_path)
+    for name, word, sign in (("bar", "|", "|"), ("tab", "\\t", "\t")):
+        lines = [f"text{sign}note", *[f"Message {n}, in two; parts{sign}{n}" for n in range(30)]]
+        (tmp_path/f"{name}.csv").write_text("\n".join(lines) + "\n")
+        answering(0)
+        begin = ["label", f"{name}.csv", "--rare", "outage", "--terminal"]
+        code, out, err = said(capsys, *begin, "--separator", word)
+        assert code == 0, err
+        assert "30 rows, 30 distinct texts" in out
+        assert json.loads((tmp_path/f"{name}-labels/desk.json").read_text())["reading"]["separator"] == sign
+        code, _, err = said(capsys, *begin, "--separator", "x")
+        assert code and "was made with --separator" in err and "not x; leave --separator out" in err
+    code, _, err = said(capsys, "label", "bar.csv", "--rare", "outage", "--folder", "new", "--separator", "||")
+    assert code and "separator must be one sign, got '||'" in err
 
 
 @pytest.mark.parametrize("damage", [

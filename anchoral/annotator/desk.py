@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .exchange import save_frame
 from .session import Session
+from .team import agreement, disagreements, Unsettled
 from .widget import own_columns, read_guidelines
 from ..data import label_names, read_table, Task
 from ..files import as_line, atomic, read_event, require, sha256
@@ -191,7 +193,7 @@ def _begin(path, folder, given):
     "A new desk from a table, and its task. Nothing is written yet."
     require(given.get("rare"), "say which class is rare: --rare NAME; several names if there are "
                                "several")
-    table = read_table(path, given.get("encoding"))
+    table = read_table(path, **_given_of(given, "encoding", "separator"))
     rare = list(given["rare"])
     key = given.get("id")
     desk = _Desk(
@@ -201,7 +203,7 @@ def _begin(path, folder, given):
         classes=given.get("classes") or _all_classes(table, rare, given),
         rare=rare,
         beside=[key] if key else [],
-        reading=_given_of(given, "encoding", "unlabelled", "drop_empty"),
+        reading=_given_of(given, "encoding", "separator", "unlabelled", "drop_empty"),
         **_given_of(given, "label", "id", "encoder", "tokens"),
     )
     desk = replace(desk, **_options(given, folder))
@@ -217,7 +219,7 @@ def _require_agreement(folder, desk, given):
     "`ValueError` for an option that the folder remembers in another way."
     known = asdict(desk) | desk.reading
     for name in ("text", "label", "id", "encoder", "tokens", "rare", "classes", "encoding",
-                 "unlabelled", "drop_empty"):
+                 "separator", "unlabelled", "drop_empty"):
         value = given.get(name)
         before = known.get(name)
         agrees = not value or value == before
@@ -472,3 +474,69 @@ def _report(session, drawn, folder):
         print(session.audit_report().round(3).to_string())
     if left:
         print(f"{left} of its {len(drawn.ids)} texts wait for an answer: anchoral label {folder}")
+
+# %% ../../nbs/annotator/desk.ipynb #5dfcc110
+def overlap(
+    folder:str=".",  # A folder that `label` made
+    n:int=50,        # Texts
+) -> None:
+    "Ask texts that others answer too, before all others."
+    session = open_desk(folder)
+    try:
+        shared = session.overlap(n)
+    finally:
+        session.close()
+    print(f"{len(shared)} texts are asked first: anchoral label {folder}. The others run this "
+          f"command over their folders, too. In the end: anchoral merge {folder} THEIRS")
+
+@contextmanager
+def _answers_of(other:str) -> Iterator[Any]:
+    "Another person's session, or their file."
+    if not (Path(other)/_DESK).exists():
+        yield other
+        return
+    with _copied(Path(other)) as session:
+        yield session
+
+def _agreement_line(session, theirs):
+    "How well two people agree; nothing where no text was labelled by both."
+    try:
+        found = agreement(session, theirs)
+    except ValueError: # nothing in common
+        return ""
+    same = found.loc["same label"]
+    kappa = found.loc["kappa"]
+    return (f"Labelled by both: {same.texts:,.0f}, {same.both:,.0f} of them alike. Cohen's kappa: "
+            f"{kappa.estimate:.2f}, 95 % interval {kappa.low:.2f} to {kappa.high:.2f}")
+
+def _write_open(session, theirs, ids, path):
+    "The texts to settle, as a file."
+    require(not path.exists(), f"{path} is there already: give it by --settled, or delete it")
+    rows = disagreements(session, theirs)
+    save_frame(rows[rows.id.isin(ids)], path)
+
+def merge(
+    folder:str,             # A folder that `label` made
+    other:str,              # Another such folder, or a file that was exported from it
+    settled:str|None=None,  # A file with columns `text` and `settled`
+) -> int:
+    "Take in another person's answers, or write down what is to be settled first. The exit code."
+    with _answers_of(other) as theirs:
+        session = open_desk(folder)
+        try:
+            line = _agreement_line(session, theirs)
+            if line:
+                print(line)
+            n = session.merge(theirs, settled)
+            print(f"{folder}: {n:,} answers came in or changed, and {len(session.labels):,} texts "
+                  "have a label")
+            return 0
+        except Unsettled as e:
+            path = Path(folder)/"disagreements.csv"
+            _write_open(session, theirs, e.ids, path)
+            print(f"Texts with two labels: {len(e.ids):,}, so nothing was merged. Fill in the "
+                  f"column `settled` of {path}, then: anchoral merge {folder} {other} "
+                  f"--settled {path}")
+            return 1
+        finally:
+            session.close()

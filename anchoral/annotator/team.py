@@ -102,8 +102,8 @@ class _Pairs(NamedTuple):
 
 def _name(rows, fallback):
     "Who gave these answers, if it was one person with a name that can head a column."
-    names = rows.annotator.unique()
-    is_one = len(names) == 1 and names[0] not in ("", "id", "text", "settled")
+    names = [name for name in rows.annotator.unique() if name]
+    is_one = len(names) == 1 and names[0] not in ("id", "text", "settled")
     return str(names[0]) if is_one else fallback
 
 def _paired(first, second):
@@ -115,7 +115,8 @@ def _paired(first, second):
     left = _once(left, repeated, "first")
     right = _once(right, repeated, "second")
     both = left.merge(right, on=["text", "key"], suffixes=("", "_2"))
-    rows = both[(both.annotator != both.annotator_2) | (both.annotator == "")]
+    named = left.annotator.ne("").any() or right.annotator.ne("").any()
+    rows = both if not named else both[both.annotator != both.annotator_2]
     require(len(rows), f"no text has an answer of both people, of {len(left)} and {len(right)} "
             "answers; ask both the same texts with overlap() in both sessions")
     names = _name(left, "first"), _name(right, "second")
@@ -230,6 +231,12 @@ def _joined(mine, their, label, settler):
     return dict(label=label, annotator=annotator, others=others)
 
 # %% ../../nbs/annotator/team.ipynb #b3808a9f
+class Unsettled(ValueError):
+    "Texts have two labels; `ids` says which, in the pool of the session that merges."
+    def __init__(self, message:str, ids:list[int]):
+        super().__init__(message)
+        self.ids = ids
+
 class MergePlan(NamedTuple):
     "The event of a merge."
     answers:dict[str, dict] # Answers to texts that have none here
@@ -242,12 +249,12 @@ def plan_merge(
     settler:str,                    # Who settled it, if it is neither's own label
     task:Task,
 ) -> MergePlan:
-    "What a merge will do. `ValueError` with the texts whose label is open."
+    "What a merge will do. `Unsettled`, a `ValueError`, with the texts whose label is open."
     alone = [i for i in settled if i not in have or i not in theirs]
     require(not alone, f"text {alone[:1]} is settled, and was not answered by both; settle only "
             "what disagreements() lists")
     plan = MergePlan({}, {})
-    conflicts = []
+    conflicts = {}
     for i, facts in theirs.items():
         if i not in have:
             plan.answers[str(i)] = facts
@@ -256,22 +263,24 @@ def plan_merge(
         their = Answer(**facts)
         label = _label(mine, their, settled.get(i, _NOTHING))
         if label is _NOTHING:
-            conflicts.append(_conflict(i, mine, their, task))
+            conflicts[i] = _conflict(mine, their, f"text {i} {task.texts[i][:30]!r}", task)
             continue
         joined = _joined(mine, their, label, settler)
         changes = {name: value for name, value in joined.items() if getattr(mine, name) != value}
         if changes:
             plan.changes[str(i)] = changes
-    require(not conflicts, f"{len(conflicts)} texts have two labels: {'; '.join(conflicts[:5])}"
-            f"{'; ...' if len(conflicts) > 5 else ''}. Settle them: rows = disagreements(first, "
-            "second), fill in its column 'settled', merge(..., settled=rows)")
+    if conflicts:
+        shown = "; ".join(list(conflicts.values())[:5]) + ("; ..." if len(conflicts) > 5 else "")
+        raise Unsettled(f"{len(conflicts)} texts have two labels: {shown}. Settle them: rows = "
+                        "disagreements(first, second), fill in its column 'settled', "
+                        "merge(..., settled=rows)", list(conflicts))
     return plan
 
-def _conflict(i, mine, their, task):
-    "A disagreement, for an error."
+def _conflict(mine, their, text, task):
+    "A disagreement about a text, for an error."
     names = "skips it" if mine.label is None else f"says {task.classes[mine.label]!r}"
     other = "skips it" if their.label is None else f"says {task.classes[their.label]!r}"
-    return (f"text {i} {task.texts[i][:30]!r}, {mine.annotator or 'this session'} {names}, "
+    return (f"{text}, {mine.annotator or 'this session'} {names}, "
             f"{their.annotator or 'the other'} {other}")
 
 # %% ../../nbs/annotator/team.ipynb #ce866305

@@ -2,7 +2,10 @@
 import html
 import re
 
+from bs4 import BeautifulSoup
 from convert import INTERACTIVE
+
+CARDS_FROM = 4  # columns; fewer fit a phone
 
 
 def mathml(tex, display):
@@ -21,6 +24,28 @@ def formulas(content):
     return re.sub(r'<div class="arithmatex">\\\[(.*?)\\\]</div>', shown, content, flags=re.S)
 
 
+def cards(table):
+    """A wide table as cards on a narrow screen: each cell gets the name of its column, and roles keep it a table for
+    a screen reader. A table with joined cells stays as it is, and scrolls."""
+    parsed = BeautifulSoup(table, "html.parser").table
+    header = [[cell.get_text(" ", strip=True) for cell in row("th")] for row in parsed.select("thead tr")]
+    names = [" ".join(filter(None, parts)) for parts in zip(*header)]  # pandas names the index in a second row
+    joined = parsed.find(lambda cell: cell.get("colspan", "1") != "1" or cell.get("rowspan", "1") != "1")
+    if joined or len(names) < CARDS_FROM or len({len(row) for row in header}) != 1:
+        return table
+    parsed["class"] = [*parsed.get("class", []), "cards"]
+    parsed["role"] = "table"
+    for part in parsed(["thead", "tbody"]):
+        part["role"] = "rowgroup"
+    for row in parsed("tr"):
+        row["role"] = "row"
+        for cell, name in zip(row(["th", "td"]), names):
+            in_head = row.parent is parsed.thead
+            cell["role"] = "columnheader" if in_head else "rowheader" if cell.name == "th" else "cell"
+            cell["data-label"] = name
+    return str(parsed)
+
+
 def boxes(content):
     """Each table in a box of its own that scrolls, by keyboard too, so that the page never does;
     the box is named after the section it belongs to."""
@@ -29,7 +54,7 @@ def boxes(content):
         if piece.startswith("<h"):
             heading = re.sub(r"<a class=\"headerlink.*?</a>|<[^>]+>", "", piece).strip()
         if piece.startswith("<table"):
-            piece = piece.replace("<table>", '<table class="data">', 1)
+            piece = cards(piece.replace("<table>", '<table class="data">', 1))
             piece = (f'<div class="table" tabindex="0" role="region" '
                      f'aria-label="Table: {html.escape(html.unescape(heading))}">{piece}</div>')
         out.append(piece)

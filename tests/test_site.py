@@ -260,6 +260,25 @@ def test_every_page_a_reader_walks(site, width):
             assert wrong == [], name
 
 
+CARDS = """() => [...document.querySelectorAll('table.cards')].map(t => {
+    const cell = t.querySelector('tbody tr > :nth-child(2)');
+    return [getComputedStyle(cell).display, getComputedStyle(cell, '::before').content.replaceAll('"', ''),
+            cell.dataset.label, t.getBoundingClientRect().width <= innerWidth, cell.getAttribute('role')]; })"""
+
+
+def test_wide_tables_are_cards_on_a_phone(site):
+    "Each cell stands beside the name of its column, and a screen reader still hears a table."
+    for width, display in ((390, "grid"), (1280, "table-cell")):
+        with page(width, 844) as (tab, wrong):
+            tab.goto(f"file://{site}/paper/claims.html")
+            found = tab.evaluate(CARDS)
+            assert len(found) >= 5 and not wrong
+            for is_shown_as, before, name, fits, role in found:
+                assert is_shown_as == display and role == "cell" and name
+                assert (before == name) == (width == 390)
+                assert fits or width == 1280
+
+
 def test_home_has_the_answer_and_figure_2_above_the_fold(site):
     with page(1280, 900) as (tab, wrong):
         tab.goto(f"file://{site}/index.html")

@@ -99,6 +99,29 @@ class TestWidget:
         tab.keyboard.press("s")
         assert sent(tab)[2] == dict(do="answer", label=None, id=8, seq=1)
 
+    def test_a_screen_reader_meets_things_in_their_order(self, tab):
+        """What the tree of accessibility holds stands in the order of the eye: where you are, the text, its columns,
+        the answers, the comment, the rules, the search, the last answers; everything to press has a name."""
+        recent = [dict(id=3, text="before", label=1, comment="sure")]
+        redraw(tab, dict(guidelines="Ask yourself.", beside=dict(customer="ACME"), recent=recent, labels=[1]))
+        tab.evaluate("tell({do: 'found', words: 'next', rows: [{id: 9, text: 'next one'}]})")
+        read = tab.locator(".anchoral-annotate").aria_snapshot()
+        wanted = ["text 7 · 1 of 4", 'region "The text to label"', "customer", 'group "Answers"', 'button "other"',
+                  'button "rare"', 'button "Skip"', 'textbox "A comment on this text', "Guidelines",
+                  'textbox "Find texts by their words"', 'button "Find"', 'region "Texts that were found"',
+                  'button "Label it next: text 9"', 'img "Found so far in 1 answers', "Your last answers",
+                  'combobox "Answer to text 3"', 'textbox "Comment on text 3"']
+        places = [read.find(one) for one in wanted]
+        assert -1 not in places and places == sorted(places), read
+
+        focusable = "button, input, select, summary, [tabindex='0']"
+        tops = tab.evaluate(f"""() => [...document.querySelectorAll(".anchoral-annotate :is({focusable})")]
+            .filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect().bottom)""")
+        assert len(tops) > 12 and all(after >= before - 30 for before, after in zip(tops, tops[1:]))  # 30: one line
+        assert tab.evaluate("[...document.querySelectorAll('[tabindex]')].every(e => e.tabIndex <= 0)")
+        live = tab.locator("[aria-live=polite], [role=status], [role=alert]")
+        assert live.count() == 5  # the text, what was found, what the model thinks, the hint, the error
+
     @pytest.mark.parametrize("classes", [
         ["0", "1"], ["2", "1"], ["other", "1"], ["s", "u"], ["m", "1", "s"], [" ", "  "], ["🙂", "🙃"],
         ["\u05d0\u05d1", "\u05d2\u05d3"], ["x" * 500, "<b>y</b>"], ["toString", "__proto__"],

@@ -199,7 +199,11 @@ function render({ model, el }) {
     text = make("div", "text", body),
     own = make("dl", "own", body);
   text.dir = "auto";
-  text.setAttribute("aria-live", "polite");
+  text.setAttribute("role", "region");
+  text.setAttribute("aria-label", "The text to label");
+  text.setAttribute("aria-live", "polite"); // a new text is read as it comes
+  text.tabIndex = 0; // a long one scrolls by the arrow keys
+  own.setAttribute("aria-label", "Your own columns");
   const keys = make("div", "keys", root),
     remark = field(make("div", "remark", root), "c", "A comment on this text, kept with your answer");
   remark.addEventListener("keydown", (event) => event.key === "Enter" && root.focus());
@@ -207,7 +211,10 @@ function render({ model, el }) {
     error = make("div", "error", root),
     note = make("div", "note", root), // which class has no label yet, and how to look for it
     thinks = make("div", "thinks", root);
+  keys.setAttribute("role", "group");
+  keys.setAttribute("aria-label", "Answers");
   hint.setAttribute("role", "status");
+  thinks.setAttribute("role", "status");
   error.setAttribute("role", "alert");
   const guide = make("details", "guide", root);
   make("kbd", "", make("summary", "", guide, "Guidelines "), "?");
@@ -221,6 +228,9 @@ function render({ model, el }) {
   const likely = make("button", "", search, "Most likely ones"); // by the model that is delivered
   likely.type = "button";
   const results = make("div", "found-texts", root);
+  results.setAttribute("role", "region");
+  results.setAttribute("aria-label", "Texts that were found");
+  results.setAttribute("aria-live", "polite");
   const svg = root.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "svg"));
   svg.setAttribute("role", "img");
   const foot = make("div", "foot", root),
@@ -406,7 +416,9 @@ function render({ model, el }) {
         words = make("span", "words", row);
       words.dir = "auto";
       paint(words, one.text, message.words);
-      make("button", "", row, "Label it next").addEventListener("click", () => look([one.id]));
+      const next = make("button", "", row, "Label it next");
+      next.setAttribute("aria-label", `Label it next: text ${one.id}`);
+      next.addEventListener("click", () => look([one.id]));
     }
   }
 

@@ -21,7 +21,7 @@ from itertools import chain, groupby
 from pathlib import Path
 
 from ..files import PathLike, digest, repo_root, require
-from .config import Config, prepare, run_id
+from .config import _READ_BY, Config, prepare, run_id
 from .profiles import Profile, grid_cells
 from .runs import read_config, read_iterations
 
@@ -191,14 +191,14 @@ class Summary:
         return "\n".join([first, *(f"  failed: {name}: {e}" for name, e in self.failed.items())])
 
 # %% ../../nbs/study/grid.ipynb #ca9dcb6d
-_SHARED = "task encoder tokens head_encoder learner model model_tokens layers index".split()
+_PREPARED_BY = [*_READ_BY, "index"] # fields whose values decide what must be there before a run
 
 def warm(todo:dict) -> None:
     """Fetch, encode and index what the grid cells need, once for all of them. What cannot be
     fetched or encoded is logged here and fails in its own grid cells."""
     distinct = {}
     for config in chain.from_iterable(todo.values()):
-        distinct.setdefault(tuple(getattr(config, field) for field in _SHARED), config)
+        distinct.setdefault(tuple(getattr(config, field) for field in _PREPARED_BY), config)
     for config in distinct.values():
         try:
             prepare(config)

@@ -6,6 +6,7 @@ from bs4 import BeautifulSoup
 from convert import INTERACTIVE
 
 CARDS_FROM = 4  # columns; fewer fit a phone
+MOST_CARDS = 30  # rows; more of them are read faster as a table that scrolls
 
 
 def mathml(tex, display):
@@ -26,12 +27,13 @@ def formulas(content):
 
 def cards(table):
     """A wide table as cards on a narrow screen: each cell gets the name of its column, and roles keep it a table for
-    a screen reader. A table with joined cells stays as it is, and scrolls."""
+    a screen reader. A long table, or one with joined cells, stays as it is and scrolls."""
     parsed = BeautifulSoup(table, "html.parser").table
     header = [[cell.get_text(" ", strip=True) for cell in row("th")] for row in parsed.select("thead tr")]
     names = [" ".join(filter(None, parts)) for parts in zip(*header)]  # pandas names the index in a second row
     joined = parsed.find(lambda cell: cell.get("colspan", "1") != "1" or cell.get("rowspan", "1") != "1")
-    if joined or len(names) < CARDS_FROM or len({len(row) for row in header}) != 1:
+    too_long = len(parsed("tr")) - len(header) > MOST_CARDS
+    if joined or too_long or len(names) < CARDS_FROM or len({len(row) for row in header}) != 1:
         return table
     parsed["class"] = [*parsed.get("class", []), "cards"]
     parsed["role"] = "table"

@@ -486,8 +486,8 @@ def overlap(
         shared = session.overlap(n)
     finally:
         session.close()
-    print(f"{len(shared)} texts are asked first: anchoral label {folder}. The others run this "
-          f"command over their folders, too. In the end: anchoral merge {folder} THEIRS")
+    print(f"{len(shared)} texts are asked first: anchoral label {folder}. The others run the same "
+          f"command on their folders. In the end: anchoral merge {folder} THEIRS")
 
 @contextmanager
 def _answers_of(other:str) -> Iterator[Any]:

@@ -197,7 +197,7 @@ def _all_units(claims, frames, alone):
 def apply_first_rule(
     claims:dict[str, Claim],        # From `load_claims(1)`
     frames:dict[str, pd.DataFrame], # Profile -> its results, from `saved_frames`
-    alone:bool = False,             # Also each strategy alone, marked in a column `alone`
+    alone:bool=False,               # Also each strategy alone, marked in a column `alone`
 ) -> pd.DataFrame:  # One row per claim, unit and baseline, or one with the reason
     "Every claim on every unit of its profiles."
     table = _all_units(claims, frames, alone)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .claims import label, load_claims, PAPER_SIZED, unit_verdicts
 from .printed import counted, on_printed
+from .profiles import PROFILES
 
 # %% ../../nbs/study/answer.ipynb #7b617f3b
 _FINE_TUNED = "wordnet"
@@ -35,6 +36,31 @@ def _tally(verdicts):
         parts.append(f"too few runs in {few}")
     return ", ".join(parts)
 
+# %% ../../nbs/study/answer.ipynb #7d7b4b48
+def _draws(compared):
+    "How many draws each row's unit has."
+    unit = ["profile", "task", "strategy"]
+    return compared.groupby(unit, dropna=False).pairs.transform("max")
+
+def _is_whole(compared):
+    "For each row, whether its unit has all draws; older profiles were never made by draw."
+    wanted = len(PROFILES[_FINE_TUNED].seeds)
+    return (compared.profile != _FINE_TUNED) | (_draws(compared) >= wanted)
+
+def _whole(compared):
+    "The rows of whole units; all rows while no fine-tuned unit is whole."
+    rows = compared[_is_whole(compared)]
+    return rows if (rows.profile == _FINE_TUNED).any() else compared
+
+def _unfinished_sentence(tuned):
+    "The units that are not counted yet; empty where there are none."
+    wanted = len(PROFILES[_FINE_TUNED].seeds)
+    started = tuned[~_is_whole(tuned)].assign(draws=_draws(tuned))
+    units = started.groupby(["task", "strategy"]).draws.max()
+    names = [f"{task} with {strategy}, {n} of {wanted} draws"
+             for (task, strategy), n in units.items() if n]
+    return f"Not counted yet: {'; '.join(names)}." if names else ""
+
 # %% ../../nbs/study/answer.ipynb #b56b9dae
 _NAMED_BASELINES = ("seals", "randsub", "none", "random", "no-anchoring")
 
@@ -44,7 +70,7 @@ def _effect_format(rows):
         return lambda mean: f"× {10**mean:.2g}"
     if rows.kind.iloc[0] == "above":
         return "{:.2f}".format
-    return "{:+.3f}".format
+    return lambda mean: f"{mean:+.3f}".replace("-", "−")
 
 def _effect(rows):
     "The mean difference with each baseline, over all units given."
@@ -125,7 +151,7 @@ def first_table(
 ) -> str:
     "The claims that people ask about, as a Markdown table."
     titles = _titles(compared)[list(_ASKED_ABOUT)]
-    table = replication_table(compared, folder).set_index("claim").loc[titles]
+    table = replication_table(_whole(compared), folder).set_index("claim").loc[titles]
     lines = [_markdown_row(["claim", *_HEADINGS.values()]), "|---" * (len(_HEADINGS) + 1) + "|"]
     for claim, row in table.iterrows():
         lines.append(_markdown_row([claim, *row[list(_HEADINGS)]]))
@@ -207,14 +233,16 @@ def _effects_sentence(tuned):
 def answer(
     compared:pd.DataFrame, # From `apply_second_rule`
 ) -> list[str]:
-    "About five sentences, for someone who reads nothing else."
+    "About six sentences, for someone who reads nothing else."
     tuned = compared[compared.profile == _FINE_TUNED]
     if tuned.empty:
         return [_NOTHING_YET]
+    unfinished = _unfinished_sentence(tuned)
+    tuned = _whole(tuned)
     outcomes = unit_verdicts(tuned).groupby("claim").verdict.agg(_outcome)
     contradicted = _titles(compared)[outcomes.index[outcomes == "contrary here"]]
     sentences = [_counts_sentence(tuned, outcomes)]
     if len(contradicted):
         sentences.append(f"Contradicted: {'; '.join(contradicted)}.")
-    sentences += [_effects_sentence(tuned), _SCALED_DOWN, _NEVER_RUN]
+    sentences += [_effects_sentence(tuned), unfinished, _SCALED_DOWN, _NEVER_RUN]
     return [sentence for sentence in sentences if sentence]

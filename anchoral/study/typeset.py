@@ -64,6 +64,7 @@ _TEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "×": r"$\times$",
+    "−": r"$-$",
     "Γ": r"$\Gamma$",
     "–": "--",
     "·": r"$\cdot$",

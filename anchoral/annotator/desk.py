@@ -499,11 +499,11 @@ def _answers_of(other:str) -> Iterator[Any]:
         yield session
 
 def _agreement_line(session, theirs):
-    "How well two people agree; nothing where no text was labelled by both."
+    "How well two people agree, or why that cannot be said."
     try:
         found = agreement(session, theirs)
-    except ValueError: # nothing in common
-        return ""
+    except ValueError as e: # such as nothing in common
+        return f"How well you agree is not known: {e}"
     same = found.loc["same label"]
     kappa = found.loc["kappa"]
     return (f"Labelled by both: {same.texts:,.0f}, {same.both:,.0f} of them alike. Cohen's kappa: "
@@ -524,9 +524,7 @@ def merge(
     with _answers_of(other) as theirs:
         session = open_desk(folder)
         try:
-            line = _agreement_line(session, theirs)
-            if line:
-                print(line)
+            print(_agreement_line(session, theirs))
             n = session.merge(theirs, settled)
             print(f"{folder}: {n:,} answers came in or changed, and {len(session.labels):,} texts "
                   "have a label")

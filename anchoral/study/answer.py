@@ -37,6 +37,8 @@ def _tally(verdicts):
     return ", ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #7d7b4b48
+_WANTED_DRAWS = len(PROFILES[_FINE_TUNED].seeds)
+
 def _draws(compared):
     "How many draws each row's unit has."
     unit = ["profile", "task", "strategy"]
@@ -44,8 +46,7 @@ def _draws(compared):
 
 def _is_whole(compared):
     "For each row, whether its unit has all draws; older profiles were never made by draw."
-    wanted = len(PROFILES[_FINE_TUNED].seeds)
-    return (compared.profile != _FINE_TUNED) | (_draws(compared) >= wanted)
+    return (compared.profile != _FINE_TUNED) | (_draws(compared) >= _WANTED_DRAWS)
 
 def _whole(compared):
     "The rows of whole units; all rows while no fine-tuned unit is whole."
@@ -54,10 +55,9 @@ def _whole(compared):
 
 def _unfinished_sentence(tuned):
     "The units that are not counted yet; empty where there are none."
-    wanted = len(PROFILES[_FINE_TUNED].seeds)
     started = tuned[~_is_whole(tuned)].assign(draws=_draws(tuned))
     units = started.groupby(["task", "strategy"]).draws.max()
-    names = [f"{task} with {strategy}, {n} of {wanted} draws"
+    names = [f"{task} with {strategy}, {n} of {_WANTED_DRAWS} draws"
              for (task, strategy), n in units.items() if n]
     return f"Not counted yet: {'; '.join(names)}." if names else ""
 

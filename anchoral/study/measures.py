@@ -172,16 +172,15 @@ def runs_by_seeds(
     by:Sequence[str]=SEEDS,  # The columns in which the two runs of a pair are equal
 ) -> dict[tuple, pd.DataFrame]: # Values of `by` -> the rows of a run, in order, numbers only
     "`ValueError` for two runs with the same seeds."
-    names = {}
     runs = {}
     in_order = _numbers(rows, by).sort_values("iteration")
     for (name, *values), run in in_order.groupby(["run", *by], observed=True):
         seeds = tuple(values)
         if seeds in runs:
             what = "seeds and strategy" if "strategy" in by else "seeds"
-            raise ValueError(f"two runs of one setting share {what}: {[names[seeds], name]}; "
+            first = runs[seeds].run.iloc[0]
+            raise ValueError(f"two runs of one setting share {what}: {[first, name]}; "
                              "keep one of them")
-        names[seeds] = name
         runs[seeds] = run
     return runs
 

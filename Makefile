@@ -16,8 +16,8 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 # Of nbconvert, of the kernels it starts (40: errors), and of gRPC under milvus-lite, only what needs somebody is shown.
 QUIET := --log-level=ERROR --ExecutePreprocessor.extra_arguments=--log-level=40
 export GRPC_VERBOSITY = NONE
-# Pictures in a notebook have twice the dots, for sharp screens. Not those of paper pages: there the same figure is also
-# saved to figures/, and the bytes of a file must not depend on how the page was shown. The site takes them from there.
+# Pictures in a notebook have twice the dots, for sharp screens. Those of paper pages need not: the site shows the same
+# figures from figures/.
 SHARP := --ExecutePreprocessor.extra_arguments="--InlineBackend.figure_formats={'retina'}"
 EXECUTE = TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 OMP_NUM_THREADS=1 "$(BIN)/jupyter" nbconvert $(QUIET) --to notebook --execute --inplace
 PAGES  := $(wildcard nbs/paper/*.ipynb)

@@ -434,14 +434,16 @@ def _require_in_results(choices, pages):
 
 # %% ../nbs/cli.ipynb #dfaaf211
 def _draw_pages(folder, pages, choices, workers):
-    "Execute pages with those of the choices that each takes: page -> what failed, or nothing."
+    """Execute pages with those of the choices that each takes: page -> what failed, or nothing.
+    The executed copies are thrown away, so that a figure is only drawn for its files."""
     import tempfile
     from concurrent.futures import ThreadPoolExecutor
     from anchoral.study import grid
     with tempfile.TemporaryDirectory() as tmp, ThreadPoolExecutor(workers) as pool:
         def draw(page):
             taken = {name: choices[name] for name in choices if name in pages[page]}
-            return grid.papermill(folder/f"{page}.ipynb", Path(tmp)/f"{page}.ipynb", taken)
+            executed = Path(tmp)/f"{page}.ipynb"
+            return grid.papermill(folder/f"{page}.ipynb", executed, taken, pictures=False)
         return dict(zip(pages, pool.map(draw, pages)))
 
 @_command(

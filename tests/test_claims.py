@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anchoral.study.claims import UNIT, label, load_claims, rows_of, saved_frames, unit_verdicts
+from anchoral.study.claims import UNIT, Unit, label, load_claims, rows_of, saved_frames, unit_verdicts
 from anchoral.study.first_rule import FIRST_MEASURES, apply_first_rule, first_verdict, in_words, pairs_by_strategy
 from anchoral.study.measures import SEEDS, by_seeds, mean_score, paired
 from anchoral.study.printed import UNPRINTED, counted, on_printed
@@ -128,12 +128,16 @@ def test_fine_tuned_claims_are_not_decided_by_the_head():
     assert set(v.verdict) == {"not testable here"} and v.reason.str.contains("do not decide").all()
 
 
+def pairs_of(df, *compared):
+    return pairs_by_strategy(Unit({}, df, [*SEEDS, "strategy"]), *compared)
+
+
 @HERE
 def test_pairs_by_hand():
     "One pair from the frame itself: same seeds, both measured over the same iterations."
     df = FRAMES["ablation"]
     df = df[df.task == "news-metals"]
-    gap = pairs_by_strategy(df, FIRST_MEASURES["anchors"], "anchoral", "kmeans++/kmeans++, A=50, K=50")
+    gap = pairs_of(df, FIRST_MEASURES["anchors"], "anchoral", "kmeans++/kmeans++, A=50, K=50")
     assert gap.shape == (8, 1) and list(gap) == ["entropy"]
     def area(variant):
         own = df[(df.variant == variant) & (df.data_seed == 103)].sort_values("iteration")
@@ -141,13 +145,13 @@ def test_pairs_by_hand():
     want = area("kmeans++/kmeans++, A=10, K=50") - area("kmeans++/kmeans++, A=50, K=50")
     assert gap.xs(103, level="data_seed").iloc[0, 0] == pytest.approx(want)
     shorter = df[(df.variant != "kmeans++/kmeans++, A=50, K=50") | (df.iteration <= 10)]
-    assert pairs_by_strategy(shorter, len, "anchoral", "kmeans++/kmeans++, A=50, K=50").eq(0).all(axis=None)
+    assert pairs_of(shorter, len, "anchoral", "kmeans++/kmeans++, A=50, K=50").eq(0).all(axis=None)
     ends = []
 
     def last_iteration(run):
         ends.append(run.iteration.max())
         return 0.
-    pairs_by_strategy(shorter, last_iteration, "anchoral", "kmeans++/kmeans++, A=50, K=50")
+    pairs_of(shorter, last_iteration, "anchoral", "kmeans++/kmeans++, A=50, K=50")
     assert max(ends) == 10
 
 
@@ -157,7 +161,7 @@ def test_pairs_refuse_two_runs_of_the_same_seeds():
     df = df[df.task == "news-metals"]
     twice = pd.concat([df, df.assign(run=df.run + "x"), df.assign(filter="seals")])
     with pytest.raises(ValueError, match="share seeds and strategy"):
-        pairs_by_strategy(twice, len, "anchoral", "seals")
+        pairs_of(twice, len, "anchoral", "seals")
 
 
 def test_unequal_strategies_are_not_compared():
@@ -166,9 +170,9 @@ def test_unequal_strategies_are_not_compared():
     df = df[(df.task == "news20-sci") & (df["filter"].isin(["anchoral", "seals"]))]
     more = df[df["filter"] == "anchoral"].assign(strategy="badge", run=lambda d: d.run + "b")
     seals = df[(df["filter"] == "seals") & (df.data_seed < 103)].assign(strategy="badge", run=lambda d: d.run + "b")
-    plain = pairs_by_strategy(df, FIRST_MEASURES["clusters"], "anchoral", "seals")
-    assert pairs_by_strategy(pd.concat([df, more]), FIRST_MEASURES["clusters"], "anchoral", "seals").equals(plain)
-    assert len(pairs_by_strategy(pd.concat([df, more, seals]), FIRST_MEASURES["clusters"], "anchoral", "seals")) == 3
+    plain = pairs_of(df, FIRST_MEASURES["clusters"], "anchoral", "seals")
+    assert pairs_of(pd.concat([df, more]), FIRST_MEASURES["clusters"], "anchoral", "seals").equals(plain)
+    assert len(pairs_of(pd.concat([df, more, seals]), FIRST_MEASURES["clusters"], "anchoral", "seals")) == 3
 
 
 def moved(before, after):

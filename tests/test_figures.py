@@ -1,4 +1,5 @@
 "Figures and tables from made-up results: panels, looks, zeros, errors, bytes, imports."
+import io
 import subprocess
 import sys
 
@@ -393,9 +394,21 @@ def test_saving_twice_gives_the_same_bytes(df, tmp_path):
     assert b"SEALS covers more than half" in b["fig.png"]
 
 
+@pytest.mark.parametrize("figure", [F.figure2, F.figure3])
+def test_how_a_figure_was_shown_does_not_change_its_files(df, tmp_path, figure):
+    shown = figure(df)
+    for dpi in (60, 200, 90):
+        shown.savefig(io.BytesIO(), format="png", dpi=dpi)
+    L.save(shown, "fig", folder=tmp_path / "shown")
+    L.save(figure(df), "fig", folder=tmp_path / "never")
+    for kind in ("pdf", "png"):
+        assert (tmp_path / f"shown/fig.{kind}").read_bytes() == (tmp_path / f"never/fig.{kind}").read_bytes()
+
+
 def test_nothing_is_left_of_a_failed_save(tmp_path):
     class Full:
         def get_label(self): return ""
+        def draw_without_rendering(self): pass
         def savefig(self, path, **kwargs):
             path.write_bytes(b"half")
             raise OSError("No space left on device")

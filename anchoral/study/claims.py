@@ -7,6 +7,7 @@ __all__ = ['PAPER_SIZED', 'UNIT', 'Claim', 'load_claims', 'rows_of', 'label', 'l
 
 # %% ../../nbs/study/claims.ipynb #ff0af3a9
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 from ..files import lookup
 from .config import Config
 from .looks import _ENCODER, learner_label, METHODS
+from .measures import runs_by_seeds, SEEDS
 from .profiles import RANDSUB_SIZE, SMALL_RANDSUB_SIZE
 from .results import load_results, results_dir
 
@@ -150,6 +152,27 @@ def saved_frames(
             df = df.merge(pd.read_parquet(overlap), "left", on=["run", "iteration"])
         frames[profile] = df
     return frames
+
+# %% ../../nbs/study/claims.ipynb #899c547b
+class Unit:
+    "The runs of one unit, setting by setting. Each rule says what a unit of its own is."
+    def __init__(
+        self,
+        name:dict,              # Columns such as `UNIT`, with their values
+        rows:pd.DataFrame,
+        by:Sequence[str]=SEEDS, # The columns in which the two runs of a pair are equal
+    ):
+        self.name = name
+        self.rows = rows
+        self._by = by
+        self._runs = {}
+
+    def runs(self, setting:str) -> dict[tuple, pd.DataFrame]:
+        "Values of `by` -> the rows of a run; empty where the setting has no runs."
+        if setting not in self._runs:
+            rows = rows_of(self.rows, setting)
+            self._runs[setting] = runs_by_seeds(rows, self._by)
+        return self._runs[setting]
 
 # %% ../../nbs/study/claims.ipynb #6b6b1497
 def unit_verdicts(

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ..files import lookup
-from .claims import Claim, label, learner_name, NUMBERS, rows_of, UNIT
+from .claims import Claim, label, learner_name, NUMBERS, UNIT, Unit
 from .looks import learner_label, STRATEGY
-from .measures import auc, mean_score, paired, SEEDS
+from .measures import auc, gaps, mean_score, SEEDS, until
 from .statistics import bootstrap, holm, sign_flip
 
 # %% ../../nbs/study/first_rule.ipynb #cebd2b7e
@@ -61,23 +61,25 @@ FIRST_MEASURES = { # claim -> what it measures of the rows of one run
 }
 
 # %% ../../nbs/study/first_rule.ipynb #11a71497
+_PAIR = [*SEEDS, "strategy"] # the columns in which the two runs of a pair are equal
+
 def pairs_by_strategy(
-    df:pd.DataFrame,                         # Results of one unit
+    unit:Unit,                               # With runs by seeds and strategy
     measure:Callable[[pd.DataFrame], float], # From the rows of one run, in order, to a number
     compare:str,                             # The setting that the claim is about
     baseline:str,
 ) -> pd.DataFrame:
     """Differences, one row per pair of seeds and one column per strategy that both settings have;
     incomplete pairs are left out."""
-    ours = rows_of(df, compare)
-    theirs = rows_of(df, baseline)
-    if ours.empty or theirs.empty:
+    ours = unit.runs(compare)
+    theirs = unit.runs(baseline)
+    if not ours or not theirs:
         return pd.DataFrame()
-    ends = pd.concat([ours, theirs]).groupby("run")["iteration"].max()
-    ours = ours[ours["iteration"] <= ends.min()]
-    theirs = theirs[theirs["iteration"] <= ends.min()]
-    gaps = paired(ours, theirs, measure, by=[*SEEDS, "strategy"]).unstack("strategy")
-    return gaps.dropna(axis="columns", how="all").dropna()
+    end = min(run.iteration.iloc[-1] for run in [*ours.values(), *theirs.values()])
+    ours = {pair: until(run, end) for pair, run in ours.items()}
+    theirs = {pair: until(run, end) for pair, run in theirs.items()}
+    differences = gaps(ours, theirs, measure, _PAIR).unstack("strategy")
+    return differences.dropna(axis="columns", how="all").dropna()
 
 # %% ../../nbs/study/first_rule.ipynb #f05dc581
 _SIGNIFICANT = .05
@@ -98,23 +100,23 @@ def first_verdict(
     return "consistent here" if (sure & (toward >= smallest)).all() else "undecided"
 
 # %% ../../nbs/study/first_rule.ipynb #a9033273
-def _contrast(gaps, baseline):
+def _contrast(pairs, baseline):
     "The paired differences with one baseline, summed up."
-    differences = gaps.mean(axis=1).to_numpy() if len(gaps) else np.array([])
+    differences = pairs.mean(axis=1).to_numpy() if len(pairs) else np.array([])
     low, high = bootstrap(differences)
     return {
         "baseline": baseline,
         "pairs": len(differences),
-        "strategies": ", ".join(gaps.columns),
+        "strategies": ", ".join(pairs.columns),
         "mean": differences.mean() if len(differences) else np.nan,
         "low": low,
         "high": high,
         "p": sign_flip(differences),
     }
 
-def _judge(claim, gaps):
-    "One row per baseline, all with the verdict; `gaps` are a baseline's pairs, by strategy."
-    table = pd.DataFrame([_contrast(pairs, baseline) for baseline, pairs in gaps.items()])
+def _judge(claim, found):
+    "One row per baseline, all with the verdict; `found` has the pairs of each, by strategy."
+    table = pd.DataFrame([_contrast(pairs, baseline) for baseline, pairs in found.items()])
     table["p_holm"] = holm(table["p"])
     verdict = first_verdict(table["mean"], table["p_holm"], claim.kind, claim.smallest)
     reason = ""
@@ -123,16 +125,16 @@ def _judge(claim, gaps):
         reason = f"no pairs of runs with {', '.join(map(label, alone))}"
     return table.assign(verdict=verdict, reason=reason)
 
-def _on_unit(claim, rows, alone=False):
+def _on_unit(claim, unit, alone=False):
     "The unit's table; with `alone` also one for each of its strategies, if it has several."
     measure = FIRST_MEASURES[claim.name]
-    gaps = {baseline: pairs_by_strategy(rows, measure, claim.compare, baseline)
-            for baseline in claim.baselines}
-    tables = [_judge(claim, gaps).assign(alone=False)]
-    strategies = sorted({strategy for pairs in gaps.values() for strategy in pairs})
+    found = {baseline: pairs_by_strategy(unit, measure, claim.compare, baseline)
+             for baseline in claim.baselines}
+    tables = [_judge(claim, found).assign(alone=False)]
+    strategies = sorted({strategy for pairs in found.values() for strategy in pairs})
     if alone and len(strategies) > 1:
         for strategy in strategies:
-            own = {baseline: pairs.filter([strategy]) for baseline, pairs in gaps.items()}
+            own = {baseline: pairs.filter([strategy]) for baseline, pairs in found.items()}
             tables.append(_judge(claim, own).assign(alone=True))
     return pd.concat(tables, ignore_index=True)
 
@@ -142,29 +144,34 @@ _ONLY_ON = {"agnews": "agnews-bus"} # a claim about one task
 def _not_testable(reason, **unit):
     return pd.DataFrame([unit | {"verdict": "not testable here", "reason": reason, "pairs": 0}])
 
-def _unit_tables(claim, rows, unit, alone):
-    "The table of one unit in a list, or none: one setting alone compares nothing."
-    if unit["learner"] not in claim.learners:
-        learner = learner_label(unit["learner"], "a frozen encoder")
-        return [_not_testable(f"runs of {learner} do not decide it", **unit)]
-    if not any(len(rows_of(rows, baseline)) for baseline in claim.baselines):
-        return []
-    return [_on_unit(claim, rows, alone).assign(**unit)]
+def _units(df):
+    "Every unit of a profile."
+    groups = df.groupby(UNIT, sort=False, dropna=False)
+    return [Unit(dict(zip(UNIT, values)), rows, _PAIR) for values, rows in groups]
 
-def _on_profile(claim, profile, df, alone):
+def _unit_tables(claim, unit, alone):
+    "The table of one unit in a list, or none: one setting alone compares nothing."
+    if unit.name["learner"] not in claim.learners:
+        learner = learner_label(unit.name["learner"], "a frozen encoder")
+        return [_not_testable(f"runs of {learner} do not decide it", **unit.name)]
+    if not any(unit.runs(baseline) for baseline in claim.baselines):
+        return []
+    return [_on_unit(claim, unit, alone).assign(**unit.name)]
+
+def _on_profile(claim, profile, units, alone):
     "A table for every unit of one profile, or one that says why there is none."
     if claim.name not in FIRST_MEASURES:
         return [_not_testable(claim.measure)]
-    if df is None:
+    if units is None:
         return [_not_testable(f"no saved results of profile '{profile}' yet", profile=profile)]
     task = _ONLY_ON.get(claim.name)
     if task:
-        df = df[df["task"] == task]
-        if df.empty:
+        units = [unit for unit in units if unit.name["task"] == task]
+        if not units:
             return [_not_testable(f"profile '{profile}' has no runs on {task}", profile=profile)]
     tables = []
-    for names, rows in df.groupby(UNIT, sort=False, dropna=False):
-        tables += _unit_tables(claim, rows, dict(zip(UNIT, names)), alone)
+    for unit in units:
+        tables += _unit_tables(claim, unit, alone)
     if tables:
         return tables
     return [_not_testable(f"profile '{profile}' has no runs of a baseline", profile=profile)]
@@ -181,6 +188,7 @@ def _typed(table):
 
 def _all_units(claims, frames, alone):
     "The tables of every claim, one below the other."
+    units = {profile: _units(df) for profile, df in frames.items()}
     tables = []
     for name, claim in claims.items():
         about = {
@@ -190,7 +198,7 @@ def _all_units(claims, frames, alone):
             "smallest": claim.smallest,
         }
         for profile in claim.profiles:
-            found = _on_profile(claim, profile, frames.get(profile), alone)
+            found = _on_profile(claim, profile, units.get(profile), alone)
             tables += [table.assign(**about).astype(object) for table in found]
     return pd.concat(tables, ignore_index=True)
 

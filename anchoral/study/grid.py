@@ -125,9 +125,10 @@ sys.modules["rfc3987_syntax"] = None # a second to import; papermill reads no ad
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-notebook, out, params, folder = sys.argv[1:]
+notebook, out, params, folder, *arguments = sys.argv[1:]
 try:
-    papermill.execute_notebook(notebook, out, json.loads(params), progress_bar=False, cwd=folder)
+    papermill.execute_notebook(notebook, out, json.loads(params), progress_bar=False, cwd=folder,
+                               extra_arguments=arguments)
 except PapermillExecutionError as e:
     cause = " ".join(str(e.evalue).split())
     sys.exit(f"FAILED: cell [{e.exec_count}]: {e.ename}: {cause}")
@@ -136,16 +137,19 @@ except DeadKernelError:
 """
 
 def papermill(
-    notebook:PathLike, # What to execute
-    out:PathLike,      # Where the executed copy goes
-    params:dict,       # Values for its `parameters` cell
-    threads:int=1,     # For linear algebra
+    notebook:PathLike,  # What to execute
+    out:PathLike,       # Where the executed copy goes
+    params:dict,        # Values for its `parameters` cell
+    threads:int=1,      # For linear algebra
+    pictures:bool=True, # Are figures also drawn in the executed copy?
 ) -> str:
     """Execute a notebook in a process of its own; returns what failed in one line, empty when
     it went well."""
     require_kernel()
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     arguments = [str(notebook), str(out), json.dumps(params), str(Path(notebook).parent)]
+    if not pictures:
+        arguments.append("--InlineBackend.figure_formats=[]")
     done = subprocess.run([sys.executable, "-c", _EXECUTE, *arguments], env=_notebook_env(threads),
                           capture_output=True, text=True)
     if done.returncode == 0:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -111,6 +112,17 @@ def style() -> dict:
     return {**sns.axes_style("ticks"), **sns.plotting_context("paper"), **own}
 
 # %% ../../nbs/study/looks.ipynb #e346e1d4
+_DOTS = 200 # per inch, in a PNG file
+
+class _LaidOutOnce(ConstrainedLayoutEngine):
+    "Constrained layout, made at the first drawing for a file's resolution, and then kept."
+    def execute(self, fig):
+        shown = fig.dpi
+        fig.dpi = _DOTS
+        super().execute(fig)
+        fig.dpi = shown
+        fig.set_layout_engine("none")
+
 def canvas(
     rows:int=1,       # Panels from top to bottom
     columns:int=1,    # Panels from left to right
@@ -120,8 +132,8 @@ def canvas(
 ) -> tuple[Figure, np.ndarray]: # A figure and its (rows, columns) array of axes
     "An empty figure in the theme, made without pyplot: nothing is shown twice or kept in memory."
     with matplotlib.rc_context(style()):
-        fig = Figure(figsize=(width * columns, height * rows), layout="constrained")
-        fig.get_layout_engine().set(w_pad=.06, h_pad=.05, wspace=.03, hspace=.04)
+        layout = _LaidOutOnce(w_pad=.06, h_pad=.05, wspace=.03, hspace=.04)
+        fig = Figure(figsize=(width * columns, height * rows), layout=layout)
         return fig, fig.subplots(rows, columns, squeeze=False, **kwargs)
 
 # %% ../../nbs/study/looks.ipynb #213bfb84
@@ -332,6 +344,7 @@ def save(
         "png": {"Title": name, "Description": alt, "Software": None},
     }
     with matplotlib.rc_context({"pdf.fonttype": 42, "savefig.bbox": None}):
+        fig.draw_without_rendering() # a layout that is made now, and not for one of the two files
         for kind, metadata in about.items():
             with atomic(out / f"{name}.{kind}") as tmp:
-                fig.savefig(tmp, format=kind, dpi=200, metadata=metadata)
+                fig.savefig(tmp, format=kind, dpi=_DOTS, metadata=metadata)

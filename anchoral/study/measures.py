@@ -190,11 +190,13 @@ def as_series(
     by:Sequence[str]=SEEDS,    # What the keys are values of
 ) -> pd.Series:
     "One number for each run or pair, in the order of the seeds."
-    seeds = pd.DataFrame(list(values), columns=list(by))
-    index = pd.MultiIndex.from_frame(seeds) if len(by) > 1 else pd.Index(seeds[by[0]])
-    return pd.Series(list(values.values()), index, dtype=float).sort_index()
+    in_order = sorted(values)
+    index = pd.MultiIndex.from_tuples(in_order, names=list(by))
+    if len(by) == 1:
+        index = index.get_level_values(0)
+    return pd.Series([values[seeds] for seeds in in_order], index, dtype=float)
 
-def _until(run:pd.DataFrame, iteration:int) -> pd.DataFrame:
+def until(run:pd.DataFrame, iteration:int) -> pd.DataFrame:
     "The rows of a run up to an iteration and with it."
     if run.iteration.iloc[-1] == iteration:
         return run
@@ -209,9 +211,9 @@ def gaps(
     "What ours measure minus what theirs do, over the iterations that both completed."
     differences = {}
     for seeds in ours.keys() & theirs.keys():
-        last = min(ours[seeds].iteration.max(), theirs[seeds].iteration.max())
-        measured = measure(_until(ours[seeds], last))
-        differences[seeds] = measured - measure(_until(theirs[seeds], last))
+        last = min(ours[seeds].iteration.iloc[-1], theirs[seeds].iteration.iloc[-1])
+        measured = measure(until(ours[seeds], last))
+        differences[seeds] = measured - measure(until(theirs[seeds], last))
     return as_series(differences, by).dropna()
 
 # %% ../../nbs/study/measures.ipynb #b878f20b

@@ -7,15 +7,15 @@ __all__ = ['apply_second_rule']
 
 # %% ../../nbs/study/second_rule.ipynb #efa88f73
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..files import lookup, require
-from .claims import Claim, NUMBERS, PAPER_SIZED, rows_of, UNIT
-from .measures import as_series, gaps, mean_score, runs_by_seeds, SEEDS
+from .claims import Claim, NUMBERS, PAPER_SIZED, UNIT, Unit
+from .measures import as_series, gaps, mean_score, SEEDS
 from .results import results_dir
 from .statistics import holm, sign_flip, t_interval
 
@@ -26,30 +26,23 @@ def _has_clocks(rows):
     "Whether processor seconds were measured in all rows."
     return set(_CLOCKS) <= set(rows) and bool(rows[_CLOCKS].notna().all(axis=None))
 
-@dataclass(frozen=True, eq=False)
-class _Setting:
-    "The runs of one setting on a unit."
-    runs:dict[tuple, pd.DataFrame] # Seeds -> rows
-    seconds:float   # The shortest total of training, selection and testing; NaN without clocks
-    final_f1:float  # Median of the runs' last minority F1
-
-def _setting(rows):
-    "From the rows of its runs."
-    seconds = np.nan
-    if _has_clocks(rows):
-        seconds = rows.groupby("run")[_CLOCKS].sum().sum(axis=1).min()
-    last = rows.sort_values("iteration").groupby("run").f1_minority.last()
-    return _Setting(runs_by_seeds(rows), float(seconds), float(last.median()))
-
-@dataclass(frozen=True)
 class _Shared:
-    "What the settings that a claim compares have in common."
-    seconds:float  # The shortest total of all their runs, in processor seconds
-    target:float   # Nine tenths of the lowest of their final F1
+    "What the settings that a claim compares have in common, for the measures that ask."
+    def __init__(self, settings:list[dict[tuple, pd.DataFrame]]): # The runs of each, by seeds
+        self._settings = settings
 
-def _shared(settings):
-    seconds = np.min([setting.seconds for setting in settings]) # NaN if one is
-    return _Shared(float(seconds), .9 * min(setting.final_f1 for setting in settings))
+    @cached_property
+    def seconds(self) -> float:
+        "The shortest total of all their runs, in processor seconds."
+        return min(run[_CLOCKS].to_numpy().sum()
+                   for runs in self._settings for run in runs.values())
+
+    @cached_property
+    def target(self) -> float:
+        "Nine tenths of the lowest of their final minority F1, each a median over runs."
+        final = [np.median([run.f1_minority.iloc[-1] for run in runs.values()])
+                 for runs in self._settings]
+        return .9 * float(min(final))
 
 # %% ../../nbs/study/second_rule.ipynb #bd7362ec
 def _selecting(run):
@@ -213,29 +206,15 @@ def _verdict(kind, table, smallest):
     return decide(kind, table, smallest)
 
 # %% ../../nbs/study/second_rule.ipynb #be6fd66c
-class _Unit:
-    "A task with one learner, one strategy and one budget."
-    def __init__(self, name:dict, rows:pd.DataFrame):
-        self.name = name # Columns of `UNIT` and `strategy`, with their values
-        self.rows = rows
-        self._settings = {}
-
-    def setting(self, name:str) -> _Setting|None:
-        "The runs of one setting, which are split only once; None where there are none."
-        if name not in self._settings:
-            rows = rows_of(self.rows, name)
-            self._settings[name] = None if rows.empty else _setting(rows)
-        return self._settings[name]
-
-def _units(df) -> Iterator[_Unit]:
-    "Every unit of a profile."
+def _units(df) -> Iterator[Unit]:
+    "Every unit of a profile: a task with one learner, one strategy and one budget."
     for values, rows in df.groupby(UNIT, sort=False, dropna=False, observed=True):
         at_random = rows[rows.strategy == "random"]
         for strategy in rows.strategy.unique():
             if strategy == "random":
                 continue
             name = dict(zip(UNIT, values)) | {"strategy": strategy}
-            yield _Unit(name, pd.concat([rows[rows.strategy == strategy], at_random]))
+            yield Unit(name, pd.concat([rows[rows.strategy == strategy], at_random]))
 
 def _why_untestable(claim, rows):
     "Why a claim cannot be judged on a unit; empty where it can."
@@ -249,19 +228,18 @@ def _why_untestable(claim, rows):
 
 def _on_unit(claim, unit):
     "One row per baseline, all with the unit's verdict; None where a compared setting has no runs."
-    ours = unit.setting(claim.compare)
-    theirs = {baseline: unit.setting(baseline) for baseline in claim.baselines}
+    ours = unit.runs(claim.compare)
+    theirs = {baseline: unit.runs(baseline) for baseline in claim.baselines}
     settings = [ours, *theirs.values()]
-    if None in settings:
+    if not all(settings):
         return None
     reason = _why_untestable(claim, unit.rows)
     if reason:
         return pd.DataFrame([{"pairs": 0, "verdict": "not testable here", "reason": reason}])
-    measure = _measure_of(claim, _shared(settings))
-    found = {baseline: gaps(ours.runs, setting.runs, measure)
-             for baseline, setting in theirs.items()}
+    measure = _measure_of(claim, _Shared(settings))
+    found = {baseline: gaps(ours, runs, measure) for baseline, runs in theirs.items()}
     if not found:
-        found = {"": as_series({seeds: measure(run) for seeds, run in ours.runs.items()})}
+        found = {"": as_series({seeds: measure(run) for seeds, run in ours.items()})}
     table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in found.items()])
     table["p_holm"] = holm(table.p)
     smallest = np.log10(claim.smallest) if claim.scale == "ratio" else claim.smallest

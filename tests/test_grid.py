@@ -213,6 +213,14 @@ def test_papermill_names_the_cell_and_the_cause(tmp_path, last, says):
     assert grid.papermill(page(tmp_path, "a = 1", last), tmp_path / "out.ipynb", {}) == says
 
 
+@pytest.mark.parametrize("pictures", [True, False])
+def test_an_executed_copy_has_its_pictures_unless_they_are_not_wanted(tmp_path, pictures):
+    figure = "%matplotlib inline\nfrom matplotlib.figure import Figure\nFigure().subplots().figure"
+    out = tmp_path / "out.ipynb"
+    assert grid.papermill(page(tmp_path, figure), out, {}, pictures=pictures) == ""
+    assert ("image/png" in out.read_text()) is pictures
+
+
 def test_a_failed_cell_names_its_run(tmp_path):
     good, bad = (
         make_config(**SMALL | dict(budget=100)),

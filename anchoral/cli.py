@@ -265,9 +265,9 @@ def _collect_profile(name, runs, add, replace):
     from anchoral.study.config import run_id
     from anchoral.study.results import save_results
     profile = lookup(name, profiles.PROFILES, "profile")
-    ids = set()
+    ids = []
     for configs in profiles.grid_cells(profile).values():
-        ids |= {run_id(config) for config in configs}
+        ids += [run_id(config) for config in configs]
     command = f"anchoral run --profile {name}"
     df = save_results(name, Path(runs)/name, command, ids, add=add, replace=replace)
     return df, len(ids)

@@ -49,6 +49,17 @@ def test_runs_without_processor_seconds_are_still_collected(runs, folder):
     assert load_results("mine").processor_fit.notna().any()
 
 
+def test_runs_are_saved_in_the_order_asked_for(runs, folder, tmp_path):
+    "So that the first task of a file is the profile's first, also when its runs come later."
+    wanted = [run_id(x) for x in configs(3)]
+    for order in (wanted, wanted[::-1]):
+        save_results("mine", some(runs, order[2:], tmp_path / f"last-{order[2]}"), "", ids=order, replace=True)
+        save_results("mine", some(runs, order[:2], tmp_path / f"rest-{order[2]}"), "", ids=order, add=True)
+        saved = load_results("mine")
+        assert list(saved.run.unique()) == order
+        assert all(rows.iteration.is_monotonic_increasing for _, rows in saved.groupby("run"))
+
+
 def test_collect_add_keeps_and_replaces(runs, folder, tmp_path):
     a, b, c = (run_id(x) for x in configs(3))
     save_results("mine", some(runs, [a, b], tmp_path / "first"), "one")
@@ -78,9 +89,9 @@ def test_collect_add_keeps_and_replaces(runs, folder, tmp_path):
 
 def test_collect_add_knows_what_a_profile_lacks(runs, folder, tmp_path):
     a, b, c = (run_id(x) for x in configs(3))
-    save_results("mine", some(runs, [a], tmp_path / "first"), "", ids={a, b, c})
+    save_results("mine", some(runs, [a], tmp_path / "first"), "", ids=[a, b, c])
     assert load_about("mine")["partial"]
-    save_results("mine", some(runs, [b, c], tmp_path / "second"), "", ids={a, b, c}, add=True)
+    save_results("mine", some(runs, [b, c], tmp_path / "second"), "", ids=[a, b, c], add=True)
     assert not load_about("mine")["partial"] and saved_runs("mine") == {a, b, c}
 
 

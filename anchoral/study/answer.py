@@ -72,6 +72,12 @@ def _effect_format(rows):
         return "{:.2f}".format
     return lambda mean: f"{mean:+.3f}".replace("-", "−")
 
+def _from_to(low, high):
+    "× 0.1–0.2, but −0.1 to +0.2: a dash between signs would be read as one."
+    if low[0] in "+−":
+        return f"{low} to {high}"
+    return f"{low}–{high.removeprefix('× ')}"
+
 def _effect(rows):
     "The mean difference with each baseline, over all units given."
     parts = []
@@ -80,7 +86,7 @@ def _effect(rows):
         means = against["mean"].astype(float)
         low = written(means.min())
         high = written(means.max())
-        span = low if low == high else f"{low} to {high}"
+        span = low if low == high else _from_to(low, high)
         whom = f" ({label(baseline)})" if baseline in _NAMED_BASELINES else ""
         parts.append(span + whom)
     return ", ".join(parts)

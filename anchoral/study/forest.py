@@ -127,7 +127,7 @@ def _panel(ax:Axes, claim:Claim, judged:pd.DataFrame) -> None:
     if claim.scale == "ratio":
         _ratio_axis(ax)
     ax.set_xlabel(_under_the_axis(claim), fontsize=7.5)
-    heading = "\n".join(textwrap.wrap(claim.title, 40))
+    heading = "\n".join(textwrap.wrap(claim.title, 36))
     ax.set_title(heading, loc="left", fontsize=9, fontweight="bold")
 
 # %% ../../nbs/study/forest.ipynb #c7a394d6

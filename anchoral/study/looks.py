@@ -119,7 +119,8 @@ class _LaidOutOnce(ConstrainedLayoutEngine):
     def execute(self, fig):
         shown = fig.dpi
         fig.dpi = _DOTS
-        super().execute(fig)
+        for _ in range(3): # each finds more exactly what the one before made room for
+            super().execute(fig)
         fig.dpi = shown
         fig.set_layout_engine("none")
 

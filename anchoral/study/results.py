@@ -403,11 +403,17 @@ def _refuse_loss(profile, folder, old, new):
             "what is saved (replace), or choose another name or another $ANCHORAL_RESULTS")
 
 # %% ../../nbs/study/results.ipynb #74e70ba2
+def _in_order(df, ids):
+    "The same rows, run by run in the order of `ids`: the first task of a file is the profile's."
+    place = {run: i for i, run in enumerate(ids)}
+    in_order = df["run"].map(place).argsort(kind="stable")
+    return df.iloc[in_order].reset_index(drop=True)
+
 def save_results(
     profile:str,
     runs:PathLike,                         # Folder that holds run folders
     command:str,                  # What made them, for the record
-    ids:Iterable[str]|None=None,  # Only these runs, all of which the profile should have
+    ids:Sequence[str]|None=None,  # Only these runs, in this order; the profile should have them all
     folder:PathLike|None=None,                  # Where results go; default: the saved results
     add:bool=False,               # Keep what is saved of the profile; runs made anew replace theirs
     replace:bool=False,           # Overwrite what is saved of the profile
@@ -431,6 +437,8 @@ def save_results(
             df, asked, about = _with_saved(saved, (df, asked, about), ids)
         elif is_saved and not replace:
             _refuse_loss(profile, folder, load_results(profile, folder), df)
+        if ids:
+            df = _in_order(df, ids)
         about["partial"] = bool(set(ids or ()) - set(df.run))
         text = json.dumps(about, indent=1) + "\n"
         as_saved = dict(index=False, compression="zstd")

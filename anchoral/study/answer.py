@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .claims import label, load_claims, PAPER_SIZED, unit_verdicts
+from .looks import STRATEGY
 from .printed import counted, on_printed
 from .profiles import PROFILES
 
@@ -57,7 +58,7 @@ def _unfinished_sentence(tuned):
     "The units that are not counted yet; empty where there are none."
     started = tuned[~_is_whole(tuned)].assign(draws=_draws(tuned))
     units = started.groupby(["task", "strategy"]).draws.max()
-    names = [f"{task} with {strategy}, {n} of {_WANTED_DRAWS} draws"
+    names = [f"{STRATEGY[strategy]} on {task}, {n} of {_WANTED_DRAWS} draws"
              for (task, strategy), n in units.items() if n]
     return f"Not counted yet: {'; '.join(names)}." if names else ""
 
@@ -173,10 +174,10 @@ def _number_of_draws(pairs):
 
 def _units_in_words(rows):
     "The fine-tuned units that a sentence rests on: task, strategy, draws."
-    units = rows[["task", "strategy"]].drop_duplicates()
     names = []
-    for task, strategy in sorted(zip(units.task, units.strategy)):
-        names.append(f"{task} with {strategy}")
+    for strategy, of_strategy in rows.groupby("strategy", sort=False):
+        tasks = " and ".join(sorted(of_strategy.task.unique()))
+        names.append(f"{STRATEGY[strategy]} on {tasks}")
     pairs = rows.pairs[rows.pairs > 0]
     if len(pairs):
         names.append(_number_of_draws(pairs))

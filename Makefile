@@ -27,7 +27,7 @@ DRAWING := $(wildcard $(addprefix anchoral/study/,looks.py evidence.py forest.py
 .PHONY: benchmark benchmark-million help env reproduce figures all-figures notebooks readme site slides student browser test hooks clean
 help:
 	@echo "make reproduce   set up, then texts -> embeddings -> quick profile -> results -> figures and tables in runs/, compared with ours"
-	@echo "make figures     the paper's figures and tables from the saved results; all-figures: those of other runs too"
+	@echo "make figures     the paper's figures and tables from the saved results; all-figures: the claims and those of other runs too"
 	@echo "make notebooks   execute in place the notebooks whose outputs readers come to see"
 	@echo "make test        everything CI runs"
 	@echo "make benchmark   speed beside small-text, half an hour on an idle machine; benchmark-million adds a pool of a million"
@@ -56,11 +56,11 @@ reproduce: env
 
 figures: figures/.rendered
 figures/.rendered: $(wildcard results/*.parquet) $(wildcard results/counts.csv) $(PAGES) anchoral/study/figures.py anchoral/study/tables.py $(DRAWING) | env
-	"$(BIN)/anchoral" render --workers 3 --pages claims fig1 wordnet fig2 fig3 fig4 table1 table2 table3 table4 table5
+	"$(BIN)/anchoral" render --workers 3 --pages fig1 wordnet fig2 fig3 fig4 table1 table2 table3 table4 table5
 	@touch "$@"
 
 all-figures: figures
-	"$(BIN)/anchoral" render --pages missed-cluster open --workers $(WORKERS)
+	"$(BIN)/anchoral" render --pages claims missed-cluster open --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile quick --pages fig2 fig3 fig4 --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile offline --task news-metals --strategy entropy --pages fig2 fig3 fig4 table2 --workers $(WORKERS)
 	"$(BIN)/anchoral" render --profile ablation --task news-metals --pages table3

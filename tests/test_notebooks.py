@@ -145,7 +145,7 @@ def test_pages_render_from_committed_results(tmp_path, monkeypatch):
         for kind in ("csv", "tex", "html"):
             file = f"{name}.{kind}"
             same = (tmp_path/file).read_text() == (ROOT/"figures"/file).read_text()
-            assert same, f"figures/{file} is not what the results give: make figures"
+            assert same, f"figures/{file} is not what the results give: make all-figures"
 
 
 def shown(path):

@@ -1510,6 +1510,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'anchoral/study/figures.py'),
                                         'anchoral.study.figures._whole_numbers': ( 'study/figures.html#_whole_numbers',
                                                                                    'anchoral/study/figures.py'),
+                                        'anchoral.study.figures._why_no_mean': ( 'study/figures.html#_why_no_mean',
+                                                                                 'anchoral/study/figures.py'),
                                         'anchoral.study.figures._with_shares': ( 'study/figures.html#_with_shares',
                                                                                  'anchoral/study/figures.py'),
                                         'anchoral.study.figures._without_random': ( 'study/figures.html#_without_random',

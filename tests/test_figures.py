@@ -115,6 +115,20 @@ def test_strategies_beside_their_mean(three):
     assert len(F.figure4(three).axes) == 4
 
 
+@pytest.mark.parametrize("figure", [F.figure3, F.figure4])
+def test_a_method_that_lacks_a_strategy_has_no_mean(three, figure):
+    "Its mean would be over other strategies than those beside it; all else stays."
+    fewer = three[(three.variant != "none") | (three.strategy == "entropy")]
+    first, entropy, badge = (figure(fewer).axes[i] for i in (0, 1, 3))
+    assert "none" not in named(first) and "anchoral" in named(first)
+    assert "none" in named(entropy) and "none" not in named(badge)
+    assert "No-Op: no mean, with 1 of 3 strategies" in first.get_xlabel().replace("\n", " ")
+    assert "No-Op: no mean, with 1 of 3 strategies" in figure(fewer).get_label()
+    whole = named(figure(three).axes[0])
+    for name, line in named(first).items():
+        np.testing.assert_array_equal(line.get_ydata(), whole[name].get_ydata())
+
+
 def test_no_line_leaves_its_panel(three):
     steep = three.assign(minority_labelled=three.minority_labelled + 3 * three.iteration * (three.strategy == "badge"))
     for ax in F.figure3(steep).axes:

@@ -74,7 +74,7 @@ def _effect_format(rows):
     return lambda mean: f"{mean:+.3f}".replace("-", "−")
 
 def _from_to(low, high):
-    "× 0.1–0.2, but −0.1 to +0.2: a dash between signs would be read as one."
+    "A range: × 0.1–0.2, or −0.1 to +0.2, where a dash would look like a minus."
     if low[0] in "+−":
         return f"{low} to {high}"
     return f"{low}–{high.removeprefix('× ')}"

@@ -520,6 +520,15 @@ def _over_strategies(
     return means[["mean", "zeros", "strategies"]]
 
 # %% ../../nbs/study/figures.ipynb #b7f84616
+def _why_no_mean(df:pd.DataFrame, name:str) -> str:
+    """What to say of a method that was run with some of the strategies only: its mean would be
+    over others than the means beside it. Empty for a method that has all, and for Random."""
+    ran = df.loc[df["variant"] == name, "strategy"].nunique()
+    wanted = _without_random(df)["strategy"].nunique()
+    if name == "random" or ran == wanted:
+        return ""
+    return f"{METHODS[name].label}: no mean, with {ran} of {wanted} strategies"
+
 def _mark_zeros(ax:Axes, name:str, means:pd.DataFrame) -> str:
     "Draw a method's zeros hollow; how many there are, in words."
     zero = means[means["zeros"] > 0]
@@ -553,10 +562,12 @@ def _mean_lines(
     df = _require_drawable(df, (value, x, "strategy"))
     label = ["annotations" if x == "n_labelled" else x]
     for name, rows in _methods(df):
-        means = _over_strategies(rows, value, x)
-        _draw_line(ax, name, means[["mean"]])
-        zeros = _mark_zeros(ax, name, means)
-        label += textwrap.wrap(zeros, 40)
+        note = _why_no_mean(df, name)
+        if not note:
+            means = _over_strategies(rows, value, x)
+            _draw_line(ax, name, means[["mean"]])
+            note = _mark_zeros(ax, name, means)
+        label += textwrap.wrap(note, 40)
     ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10])
     ax.xaxis.set_major_locator(ticks)
     ax.set(xlabel="\n".join(label))
@@ -643,8 +654,8 @@ def _shares_in_words(df:pd.DataFrame, column:str, x:str) -> str:
     if len(asked) > 1:
         means = []
         for name, rows in _methods(df):
-            mean = _over_strategies(rows, column, x)
-            means.append(_mean_in_words(name, mean))
+            lacking = _why_no_mean(df, name)
+            means.append(lacking or _mean_in_words(name, _over_strategies(rows, column, x)))
         words.append(f"Geometric mean over strategies: {'; '.join(means)}.")
     for strategy in asked:
         name = STRATEGY.get(strategy, strategy)

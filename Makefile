@@ -39,7 +39,8 @@ help:
 	@echo "make clean       delete run folders and the environment; the cache: anchoral cache --clear"
 
 env: $(VENV)/.done
-$(VENV)/.done: constraints.txt settings.ini setup.py pyproject.toml
+# Not pyproject.toml: nbdev-export writes it anew each time, and `make test` exports.
+$(VENV)/.done: constraints.txt settings.ini setup.py
 	@echo "Setting up $(VENV): about 200 packages, 0.5 GB to download with a CPU build of torch (3 GB with a CUDA build), 2.5 GB on disk; 3 to 10 minutes."
 	$(PYTHON) -m venv "$(VENV)"
 	"$(BIN)/python" -m pip install --quiet --upgrade "pip==26.3"

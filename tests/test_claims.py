@@ -312,3 +312,8 @@ def test_second_rule_has_one_verdict_per_claim_and_unit_or_a_reason():
     assert ((units.reason != "") | ~units.verdict.str.contains("not testable|construction")).all()
     tested = compared[compared.pairs > 1]
     assert (tested.low <= tested["mean"]).all() and (tested["mean"] <= tested.high).all()
+    ran = load_results("wordnet")
+    ran = set(zip(ran.task, ran.strategy)) - {(task, "random") for task in ran.task}
+    for name in ("time", "minority", "discovery", "balance", "random"): # none is left out in silence
+        mine = units[(units.claim == name) & (units.profile == "wordnet")]
+        assert set(zip(mine.task, mine.strategy)) == ran, name

@@ -172,12 +172,22 @@ def _number_of_draws(pairs):
     span = f"{most}" if fewest == most else f"{fewest} to {most}"
     return f"{span} independent draws"
 
+def _lacking(of_strategy, rows):
+    "The baselines that other strategies were compared with, and this one was not."
+    met = set(of_strategy.baseline)
+    return [baseline for baseline in _NAMED_BASELINES if baseline in set(rows.baseline) - met]
+
 def _units_in_words(rows):
-    "The fine-tuned units that a sentence rests on: task, strategy, draws."
-    names = []
+    "The fine-tuned units that a sentence rests on: strategies, tasks, draws."
+    strategies_on = {} # tasks, and the baselines without runs, in words -> strategies
     for strategy, of_strategy in rows.groupby("strategy", sort=False):
-        tasks = " and ".join(sorted(of_strategy.task.unique()))
-        names.append(f"{STRATEGY[strategy]} on {tasks}")
+        where = " and ".join(sorted(of_strategy.task.unique()))
+        lacking = _lacking(of_strategy, rows)
+        if lacking:
+            where += f" without {' and '.join(map(label, lacking))}"
+        strategies_on.setdefault(where, []).append(STRATEGY[strategy])
+    names = [f"{' and '.join(strategies)} on {where}"
+             for where, strategies in strategies_on.items()]
     pairs = rows.pairs[rows.pairs > 0]
     if len(pairs):
         names.append(_number_of_draws(pairs))
@@ -196,8 +206,8 @@ _OUTCOMES = { # outcome of a claim -> its words
     "consistent here": "held",
     "contrary here": "contradicted",
     "undecided": "undecided",
-    "mixed": "not the same on all tasks",
-    "partly open": "decided on some tasks only",
+    "mixed": "not the same everywhere",
+    "partly open": "decided in some places only",
     "open": "with too few runs yet, or not testable here",
 }
 _ALWAYS_TOLD = ("consistent here", "contrary here")

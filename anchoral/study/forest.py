@@ -162,7 +162,8 @@ def _in_words(claim:Claim, judged:pd.DataFrame) -> str:
     for r in judged.itertuples():
         against = f" against {label(r.baseline)}" if r.baseline else ""
         interval = f"{_number(r.low, claim)} to {_number(r.high, claim)}"
-        words.append(f"{r.task}{against} {_number(r.mean, claim)} ({interval}), {r.verdict}")
+        unit = _unit_name(r).replace("\n", ", ")
+        words.append(f"{unit}{against} {_number(r.mean, claim)} ({interval}), {r.verdict}")
     return f"{claim.title}: {'; '.join(words)}."
 
 # %% ../../nbs/study/forest.ipynb #f2808d37

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import lookup, require
-from .claims import Claim, NUMBERS, PAPER_SIZED, UNIT, Unit
+from .claims import Claim, label, NUMBERS, PAPER_SIZED, UNIT, Unit
 from .measures import as_series, gaps, mean_score, SEEDS
 from .results import results_dir
 from .statistics import holm, sign_flip, t_interval
@@ -226,24 +226,31 @@ def _why_untestable(claim, rows):
         return "the minority of this task has no known sub-clusters"
     return ""
 
+def _never_run(claim, theirs):
+    "Which baselines of a claim have no runs in a unit; empty where all have some."
+    missing = [label(baseline) for baseline in claim.baselines if baseline not in theirs]
+    return f"without {' and '.join(missing)}, which has no runs here" if missing else ""
+
 def _on_unit(claim, unit):
-    "One row per baseline, all with the unit's verdict; None where a compared setting has no runs."
+    """One row per baseline that has runs, all with the unit's verdict; None where there is
+    nothing to compare."""
     ours = unit.runs(claim.compare)
     theirs = {baseline: unit.runs(baseline) for baseline in claim.baselines}
-    settings = [ours, *theirs.values()]
-    if not all(settings):
+    theirs = {baseline: runs for baseline, runs in theirs.items() if runs}
+    if not ours or (claim.baselines and not theirs):
         return None
     reason = _why_untestable(claim, unit.rows)
     if reason:
         return pd.DataFrame([{"pairs": 0, "verdict": "not testable here", "reason": reason}])
-    measure = _measure_of(claim, _Shared(settings))
+    measure = _measure_of(claim, _Shared([ours, *theirs.values()]))
     found = {baseline: gaps(ours, runs, measure) for baseline, runs in theirs.items()}
     if not found:
         found = {"": as_series({seeds: measure(run) for seeds, run in ours.items()})}
     table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in found.items()])
     table["p_holm"] = holm(table.p)
     smallest = np.log10(claim.smallest) if claim.scale == "ratio" else claim.smallest
-    return table.assign(verdict=_verdict(claim.kind, table, smallest), reason="")
+    verdict = _verdict(claim.kind, table, smallest)
+    return table.assign(verdict=verdict, reason=_never_run(claim, theirs))
 
 # %% ../../nbs/study/second_rule.ipynb #0c7a18f8
 def _on_benchmark(claim, folder):

@@ -146,7 +146,7 @@ def test_the_answer_of_the_readme_is_the_computed_one():
     compared = apply_second_rule(claims, saved_frames(claims))
     readme = (ROOT/"README.md").read_text()
     first = readme[:readme.index("## Use it")]
-    assert " ".join(answer(compared)) in first and first_table(compared) in first
+    assert "\n\n".join(answer(compared)) in first and first_table(compared) in first
 
 
 def test_the_face():

@@ -19,19 +19,21 @@ from .profiles import PROFILES
 # %% ../../nbs/study/answer.ipynb #7b617f3b
 _FINE_TUNED = "wordnet"
 _HEADS = tuple(profile for profile in PAPER_SIZED if profile != _FINE_TUNED)
-_DECIDED = ("consistent here", "contrary here", "undecided")
-
-def _short(verdict):
-    return verdict.removesuffix(" here")
+_DECIDED = { # verdict of the rule -> its word here
+    "consistent here": "held",
+    "contrary here": "contradicted",
+    "undecided": "undecided",
+}
 
 def _tally(verdicts):
-    "Verdicts counted in words: `consistent in 2 of 3, undecided in 1`."
+    "Verdicts counted in words: `held in 2 of 3, undecided in 1`."
     times = verdicts.value_counts()
     few = times.get("too few runs", 0)
     total = sum(times.get(verdict, 0) for verdict in _DECIDED)
     if not total:
         return "too few runs so far" if few else "not judged"
-    parts = [f"{_short(verdict)} in {times[verdict]}" for verdict in _DECIDED if verdict in times]
+    parts = [f"{word} in {times[verdict]}"
+             for verdict, word in _DECIDED.items() if verdict in times]
     parts[0] += f" of {total}"
     if few:
         parts.append(f"too few runs in {few}")
@@ -125,7 +127,7 @@ def _in_our_runs(rows):
     if rows.empty:
         return "–"
     if rows.verdict.isin(["true by construction", "not testable here"]).all():
-        return _short(rows.verdict.iloc[0])
+        return rows.verdict.iloc[0].removesuffix(" here")
     counts = _tally(unit_verdicts(rows).verdict)
     effect = _effect(rows)
     return f"{counts}: {effect}" if effect else counts
@@ -149,7 +151,7 @@ def replication_table(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/answer.ipynb #aff3aa91
-_ASKED_ABOUT = ("time", "size", "balance", "discovery", "minority", "majority", "random")
+_ASKED_ABOUT = ("time", "balance", "discovery", "minority", "majority", "random")
 _HEADINGS = {
     "paper": "the paper's tables",
     "fine-tuned": "ours, fine-tuned",
@@ -180,7 +182,7 @@ def _number_of_draws(pairs):
     fewest = pairs.min()
     most = pairs.max()
     span = f"{most}" if fewest == most else f"{fewest} to {most}"
-    return f"{span} independent draws"
+    return f"{span} independent draws each"
 
 def _lacking(of_strategy, rows):
     "The baselines that other strategies were compared with, and this one was not."
@@ -204,22 +206,19 @@ def _units_in_words(rows):
 
 def _outcome(verdicts):
     "One verdict for all units of a claim, `mixed`, or `open` where none was decided."
-    decided = set(verdicts) & set(_DECIDED)
+    decided = set(verdicts) & _DECIDED.keys()
     if not decided:
         return "open"
     if len(decided) > 1:
         return "mixed"
     return decided.pop() if len(set(verdicts)) == 1 else "partly open"
 
-_OUTCOMES = { # outcome of a claim -> its words
-    "consistent here": "held",
-    "contrary here": "contradicted",
-    "undecided": "undecided",
+_OUTCOMES = _DECIDED | { # outcome of a claim -> its words
     "mixed": "not the same everywhere",
     "partly open": "decided in some places only",
     "open": "with too few runs yet, or not testable here",
 }
-_ALWAYS_TOLD = ("consistent here", "contrary here")
+_ALWAYS_COUNTED = ("consistent here", "contrary here")
 
 def _counts_sentence(tuned, outcomes):
     "How many claims held, on what."
@@ -227,22 +226,40 @@ def _counts_sentence(tuned, outcomes):
     counts = []
     for outcome, words in _OUTCOMES.items():
         n = times.get(outcome, 0)
-        if n or outcome in _ALWAYS_TOLD:
+        if n or outcome in _ALWAYS_COUNTED:
             counts.append(f"{n} {words}")
     return ("We fine-tuned a model on pools of the paper's size, over 100,000 dictionary entries "
             f"of WordNet with one rare class ({_units_in_words(tuned)}). "
             f"A rule fixed beforehand judged {len(outcomes)} claims: {', '.join(counts)}.")
 
+def _listed(titles):
+    "Titles of claims, the shared subject told once."
+    names = "; ".join(titles)
+    if all(title.startswith("AnchorAL ") for title in titles):
+        names = names.replace("; AnchorAL ", "; ")
+    return names
+
+def _not_held_sentence(outcomes, titles):
+    "Which claims did not hold, outcome by outcome; empty where all held."
+    parts = []
+    for outcome, words in _OUTCOMES.items():
+        named = titles[outcomes.index[outcomes == outcome]]
+        if outcome != "consistent here" and len(named):
+            parts.append(f"{words.capitalize()}: {_listed(named)}.")
+    return " ".join(parts)
+
 # %% ../../nbs/study/answer.ipynb #c96899d7
 _EFFECT_SENTENCES = { # claim -> its effect against the first baseline, and against the others
-    "time": ("AnchorAL selects {} times as fast as {}", "{} as {}"),
+    "time": ("In processor time AnchorAL selects {} times as fast as {}", "{} as {}"),
     "discovery": ("it labels {} times as many minority instances as {}", "{} as {}"),
-    "minority": ("its mean minority F1 differs by {} from that of {}", "{} from {}"),
+    "minority": ("its minority F1, averaged over the run, differs by {} from that of {}",
+                 "{} from {}"),
 }
 _SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape reads 32 tokens, with 600 annotations "
                 "instead of 5,000. The filters' parameters and the training schedule are the "
                 "paper's.")
-_NEVER_RUN = "Never run here: the paper's own four tasks and six models, which only the hub has."
+_NEVER_RUN = ("Never run here: the paper's own four tasks and six models, "
+              "which only the Hugging Face Hub has.")
 _NOTHING_YET = ("No fine-tuned run on a pool of the paper's size is saved yet: "
                 "the claims are not decided here.")
 
@@ -274,10 +291,13 @@ def answer(
         return [_NOTHING_YET]
     unfinished = _unfinished_sentence(tuned)
     tuned = _whole(tuned)
-    outcomes = unit_verdicts(tuned).groupby("claim").verdict.agg(_outcome)
-    contradicted = _titles(compared)[outcomes.index[outcomes == "contrary here"]]
-    sentences = [_counts_sentence(tuned, outcomes)]
-    if len(contradicted):
-        sentences.append(f"Contradicted: {'; '.join(contradicted)}.")
-    sentences += [_effects_sentence(tuned), unfinished, _SCALED_DOWN, _NEVER_RUN]
+    outcomes = unit_verdicts(tuned).groupby("claim", sort=False).verdict.agg(_outcome)
+    sentences = [
+        _counts_sentence(tuned, outcomes),
+        _not_held_sentence(outcomes, _titles(compared)),
+        _effects_sentence(tuned),
+        unfinished,
+        _SCALED_DOWN,
+        _NEVER_RUN,
+    ]
     return [sentence for sentence in sentences if sentence]

@@ -1299,6 +1299,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'anchoral.strategies.random': ('strategies.html#random', 'anchoral/strategies.py')},
             'anchoral.study.answer': { 'anchoral.study.answer._against_each': ( 'study/answer.html#_against_each',
                                                                                 'anchoral/study/answer.py'),
+                                       'anchoral.study.answer._and_where': ('study/answer.html#_and_where', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer._counts_sentence': ( 'study/answer.html#_counts_sentence',
                                                                                    'anchoral/study/answer.py'),
                                        'anchoral.study.answer._draws': ('study/answer.html#_draws', 'anchoral/study/answer.py'),

@@ -151,7 +151,7 @@ def replication_table(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/study/answer.ipynb #aff3aa91
-_ASKED_ABOUT = ("time", "balance", "discovery", "minority", "majority", "random")
+_ASKED_ABOUT = ("time", "balance", "discovery", "minority", "fewer-annotations", "random")
 _HEADINGS = {
     "paper": "the paper's tables",
     "fine-tuned": "ours, fine-tuned",
@@ -178,9 +178,9 @@ def first_table(
 
 # %% ../../nbs/study/answer.ipynb #6e275960
 def _number_of_draws(pairs):
-    "How many independent draws the comparisons rest on."
-    fewest = pairs.min()
+    "How many independent draws the comparisons with any rest on."
     most = pairs.max()
+    fewest = pairs[pairs > 0].min() if most else 0
     span = f"{most}" if fewest == most else f"{fewest} to {most}"
     return f"{span} independent draws each"
 
@@ -190,7 +190,7 @@ def _lacking(of_strategy, rows):
     return [baseline for baseline in _NAMED_BASELINES if baseline in set(rows.baseline) - met]
 
 def _units_in_words(rows):
-    "The fine-tuned units that a sentence rests on: strategies, tasks, draws."
+    "The units that a sentence rests on: strategies and tasks."
     strategies_on = {} # tasks, and the baselines without runs, in words -> strategies
     for strategy, of_strategy in rows.groupby("strategy", sort=False):
         where = " and ".join(map(_short_task, of_strategy.task.unique()))
@@ -198,23 +198,25 @@ def _units_in_words(rows):
         if lacking:
             where += f" without {' and '.join(map(label, lacking))}"
         strategies_on.setdefault(where, []).append(strategy)
-    names = [f"{_named(strategies)} on {where}" for where, strategies in strategies_on.items()]
-    pairs = rows.pairs[rows.pairs > 0]
-    if len(pairs):
-        names.append(_number_of_draws(pairs))
-    return ", ".join(names)
+    return ", ".join(f"{_named(strategies)} on {where}"
+                     for where, strategies in strategies_on.items())
 
 def _outcome(verdicts):
-    "One verdict for all units of a claim, `mixed`, or `open` where none was decided."
+    "What became of a claim, from its verdicts on all units: a key of `_OUTCOMES`."
     decided = set(verdicts) & _DECIDED.keys()
     if not decided:
         return "open"
+    if "contrary here" in decided:
+        return "contrary here"
     if len(decided) > 1:
         return "mixed"
     return decided.pop() if len(set(verdicts)) == 1 else "partly open"
 
-_OUTCOMES = _DECIDED | { # outcome of a claim -> its words
-    "mixed": "not the same everywhere",
+_OUTCOMES = { # outcome of a claim -> its words
+    "consistent here": "held",
+    "contrary here": "contradicted somewhere",
+    "undecided": "undecided",
+    "mixed": "held in some places only",
     "partly open": "decided in some places only",
     "open": "with too few runs yet, or not testable here",
 }
@@ -229,7 +231,8 @@ def _counts_sentence(tuned, outcomes):
         if n or outcome in _ALWAYS_COUNTED:
             counts.append(f"{n} {words}")
     return ("We fine-tuned a model on pools of the paper's size, over 100,000 dictionary entries "
-            f"of WordNet with one rare class ({_units_in_words(tuned)}). "
+            f"of WordNet with one rare class ({_units_in_words(tuned)}, "
+            f"{_number_of_draws(tuned.pairs)}). "
             f"A rule fixed beforehand judged {len(outcomes)} claims: {', '.join(counts)}.")
 
 def _listed(titles):
@@ -239,12 +242,18 @@ def _listed(titles):
         names = names.replace("; AnchorAL ", "; ")
     return names
 
-def _not_held_sentence(outcomes, titles):
+def _and_where(claim, title, tuned):
+    "The title of a claim, and the units that contradict it."
+    against = tuned[(tuned.claim == claim) & (tuned.verdict == "contrary here")]
+    return f"{title} ({_units_in_words(against)})" if len(against) else title
+
+def _not_held_sentence(tuned, outcomes, titles):
     "Which claims did not hold, outcome by outcome; empty where all held."
     parts = []
     for outcome, words in _OUTCOMES.items():
-        named = titles[outcomes.index[outcomes == outcome]]
-        if outcome != "consistent here" and len(named):
+        claims = outcomes.index[outcomes == outcome]
+        named = [_and_where(claim, titles[claim], tuned) for claim in claims]
+        if outcome != "consistent here" and named:
             parts.append(f"{words.capitalize()}: {_listed(named)}.")
     return " ".join(parts)
 
@@ -294,7 +303,7 @@ def answer(
     outcomes = unit_verdicts(tuned).groupby("claim", sort=False).verdict.agg(_outcome)
     sentences = [
         _counts_sentence(tuned, outcomes),
-        _not_held_sentence(outcomes, _titles(compared)),
+        _not_held_sentence(tuned, outcomes, _titles(compared)),
         _effects_sentence(tuned),
         unfinished,
         _SCALED_DOWN,

@@ -1327,6 +1327,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'anchoral.study.answer._spans': ('study/answer.html#_spans', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer._tally': ('study/answer.html#_tally', 'anchoral/study/answer.py'),
                                        'anchoral.study.answer._titles': ('study/answer.html#_titles', 'anchoral/study/answer.py'),
+                                       'anchoral.study.answer._titles_in_words': ( 'study/answer.html#_titles_in_words',
+                                                                                   'anchoral/study/answer.py'),
                                        'anchoral.study.answer._unfinished_sentence': ( 'study/answer.html#_unfinished_sentence',
                                                                                        'anchoral/study/answer.py'),
                                        'anchoral.study.answer._units_in_words': ( 'study/answer.html#_units_in_words',

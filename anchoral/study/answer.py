@@ -59,8 +59,13 @@ def _whole(compared):
 def _short_task(task):
     return task.removeprefix("wordnet-")
 
+def _listed(words):
+    "Words as a sentence lists them: `a, b and c`."
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
+
 def _named(strategies):
-    return " and ".join(STRATEGY[strategy] for strategy in strategies)
+    return _listed(STRATEGY[strategy] for strategy in strategies)
 
 def _unfinished_sentence(tuned):
     "The units that are not counted yet; empty where there are none."
@@ -193,10 +198,10 @@ def _units_in_words(rows):
     "The units that a sentence rests on: strategies and tasks."
     strategies_on = {} # tasks, and the baselines without runs, in words -> strategies
     for strategy, of_strategy in rows.groupby("strategy", sort=False):
-        where = " and ".join(map(_short_task, of_strategy.task.unique()))
+        where = _listed(map(_short_task, of_strategy.task.unique()))
         lacking = _lacking(of_strategy, rows)
         if lacking:
-            where += f" without {' and '.join(map(label, lacking))}"
+            where += f" without {_listed(map(label, lacking))}"
         strategies_on.setdefault(where, []).append(strategy)
     return ", ".join(f"{_named(strategies)} on {where}"
                      for where, strategies in strategies_on.items())
@@ -235,7 +240,7 @@ def _counts_sentence(tuned, outcomes):
             f"{_number_of_draws(tuned.pairs)}). "
             f"A rule fixed beforehand judged {len(outcomes)} claims: {', '.join(counts)}.")
 
-def _listed(titles):
+def _titles_in_words(titles):
     "Titles of claims, the shared subject told once."
     names = "; ".join(titles)
     if all(title.startswith("AnchorAL ") for title in titles):
@@ -254,7 +259,7 @@ def _not_held_sentence(tuned, outcomes, titles):
         claims = outcomes.index[outcomes == outcome]
         named = [_and_where(claim, titles[claim], tuned) for claim in claims]
         if outcome != "consistent here" and named:
-            parts.append(f"{words.capitalize()}: {_listed(named)}.")
+            parts.append(f"{words.capitalize()}: {_titles_in_words(named)}.")
     return " ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #c96899d7
@@ -280,7 +285,7 @@ def _against_each(rows, first, others):
     for baseline, span in _spans(rows):
         words = others if parts else first
         parts.append(words.format(span.replace("× ", ""), label(baseline)))
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
+    return _listed(parts)
 
 def _effects_sentence(tuned):
     "The effects that people ask about; empty before there is one."

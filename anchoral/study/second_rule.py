@@ -229,7 +229,8 @@ def _why_untestable(claim, rows):
 def _never_run(claim, theirs):
     "Which baselines of a claim have no runs in a unit; empty where all have some."
     missing = [label(baseline) for baseline in claim.baselines if baseline not in theirs]
-    return f"without {' and '.join(missing)}, which has no runs here" if missing else ""
+    verb = "has" if len(missing) == 1 else "have"
+    return f"without {' and '.join(missing)}, which {verb} no runs here" if missing else ""
 
 def _on_unit(claim, unit):
     """One row per baseline that has runs, all with the unit's verdict; None where there is

@@ -18,6 +18,7 @@ from .profiles import PROFILES
 
 # %% ../../nbs/study/answer.ipynb #7b617f3b
 _FINE_TUNED = "wordnet"
+_HEAD = "wordnet-head"
 _HEADS = tuple(profile for profile in PAPER_SIZED if profile != _FINE_TUNED)
 _DECIDED = { # verdict of the rule -> its word here
     "consistent here": "held",
@@ -40,7 +41,7 @@ def _tally(verdicts):
     return ", ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #7d7b4b48
-_WANTED_DRAWS = len(PROFILES[_FINE_TUNED].seeds)
+_WANTED_DRAWS = {profile: len(PROFILES[profile].seeds) for profile in PAPER_SIZED}
 
 def _draws(compared):
     "How many draws each row's unit has."
@@ -49,7 +50,8 @@ def _draws(compared):
 
 def _is_whole(compared):
     "For each row, whether its unit has all draws; older profiles were never made by draw."
-    return (compared.profile != _FINE_TUNED) | (_draws(compared) >= _WANTED_DRAWS)
+    wanted = compared.profile.map(_WANTED_DRAWS).fillna(0)
+    return _draws(compared) >= wanted
 
 def _whole(compared):
     "The rows of whole units; all rows while no fine-tuned unit is whole."
@@ -71,7 +73,8 @@ def _unfinished_sentence(tuned):
     "The units that are not counted yet; empty where there are none."
     started = tuned[~_is_whole(tuned)].assign(draws=_draws(tuned))
     units = started.groupby(["task", "strategy"]).draws.max().rename("n").reset_index()
-    names = [f"{_named(rows.strategy)} on {_short_task(task)}, {n} of {_WANTED_DRAWS} draws"
+    wanted = _WANTED_DRAWS[_FINE_TUNED]
+    names = [f"{_named(rows.strategy)} on {_short_task(task)}, {n} of {wanted} draws"
              for (task, n), rows in units[units.n > 0].groupby(["task", "n"], sort=False)]
     return f"Not counted yet: {'; '.join(names)}." if names else ""
 
@@ -227,18 +230,26 @@ _OUTCOMES = { # outcome of a claim -> its words
 }
 _ALWAYS_COUNTED = ("consistent here", "contrary here")
 
-def _counts_sentence(tuned, outcomes):
-    "How many claims held, on what."
+def _outcomes(rows):
+    "Claim -> its outcome over all units given."
+    return unit_verdicts(rows).groupby("claim", sort=False).verdict.agg(_outcome)
+
+def _counts(outcomes):
+    "How many claims had which outcome: `10 held, 1 contradicted somewhere`."
     times = outcomes.value_counts()
     counts = []
     for outcome, words in _OUTCOMES.items():
         n = times.get(outcome, 0)
         if n or outcome in _ALWAYS_COUNTED:
             counts.append(f"{n} {words}")
+    return ", ".join(counts)
+
+def _counts_sentence(tuned, outcomes):
+    "How many claims held, on what."
     return ("We fine-tuned a model on pools of the paper's size, over 100,000 dictionary entries "
             f"of WordNet with one rare class ({_units_in_words(tuned)}, "
             f"{_number_of_draws(tuned.pairs)}). "
-            f"A rule fixed beforehand judged {len(outcomes)} claims: {', '.join(counts)}.")
+            f"A rule fixed beforehand judged {len(outcomes)} claims: {_counts(outcomes)}.")
 
 def _titles_in_words(titles):
     "Titles of claims, the shared subject told once."
@@ -247,9 +258,9 @@ def _titles_in_words(titles):
         names = names.replace("; AnchorAL ", "; ")
     return names
 
-def _and_where(claim, title, tuned):
+def _and_where(claim, title, rows):
     "The title of a claim, and the units that contradict it."
-    against = tuned[(tuned.claim == claim) & (tuned.verdict == "contrary here")]
+    against = rows[(rows.claim == claim) & (rows.verdict == "contrary here")]
     return f"{title} ({_units_in_words(against)})" if len(against) else title
 
 def _not_held_sentence(tuned, outcomes, titles):
@@ -263,38 +274,36 @@ def _not_held_sentence(tuned, outcomes, titles):
     return " ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #c96899d7
-_EFFECT_SENTENCES = { # claim -> its effect against the first baseline, and against the others
-    "time": ("In processor time AnchorAL selects {} times as fast as {}", "{} as {}"),
-    "discovery": ("it labels {} times as many minority instances as {}", "{} as {}"),
-    "minority": ("its minority F1, averaged over the run, differs by {} from that of {}",
-                 "{} from {}"),
-}
 _SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape reads 32 tokens, with 600 annotations "
-                "instead of 5,000. The filters' parameters and the training schedule are the "
-                "paper's.")
-_NEVER_RUN = ("Never run here: the paper's own four tasks and six models, "
+                "instead of 5,000. Filters and training schedule are as in the paper.")
+_NEVER_RUN = ("Never run: the paper's four tasks and six models, "
               "which only the Hugging Face Hub has.")
 _NOTHING_YET = ("No fine-tuned run on a pool of the paper's size is saved yet: "
                 "the claims are not decided here.")
 
-def _against_each(rows, first, others):
-    "The effect of one claim against each baseline, in words."
-    if rows.kind.iloc[0] == "lower": # a time of × 0.1 is told as 10 times as fast
-        rows = rows.assign(mean=-rows["mean"])
+def _time_sentence(rows):
+    "How much faster AnchorAL selects; empty before it was compared."
+    faster = rows[rows.claim == "time"]
+    faster = faster.assign(mean=-faster["mean"]) # the logarithm of a ratio
     parts = []
-    for baseline, span in _spans(rows):
-        words = others if parts else first
-        parts.append(words.format(span.replace("× ", ""), label(baseline)))
-    return _listed(parts)
+    for baseline, span in _spans(faster):
+        words = "as" if parts else "times as fast as"
+        parts.append(f"{span.removeprefix('× ')} {words} {label(baseline)}")
+    return f"In processor time AnchorAL selects {_listed(parts)}." if parts else ""
 
-def _effects_sentence(tuned):
-    "The effects that people ask about; empty before there is one."
-    parts = []
-    for claim, words in _EFFECT_SENTENCES.items():
-        rows = tuned[tuned.claim == claim]
-        if (rows.pairs > 0).any():
-            parts.append(_against_each(rows, *words))
-    return "; ".join(parts) + "." if parts else ""
+def _head_sentence(head, titles):
+    "What came out with a head on frozen vectors; empty before a unit of it is whole."
+    if head.empty:
+        return ""
+    outcomes = _outcomes(head)
+    units = head[["task", "strategy"]].drop_duplicates()
+    sentence = (f"With a head on frozen vectors instead, on {len(units)} pairs of task and "
+                f"strategy: {_counts(outcomes)}.")
+    against = outcomes.index[outcomes == "contrary here"]
+    named = [_and_where(claim, titles[claim], head) for claim in against]
+    if named:
+        sentence += f" Contradicted: {_titles_in_words(named)}."
+    return sentence
 
 def answer(
     compared:pd.DataFrame, # From `apply_second_rule`
@@ -305,12 +314,15 @@ def answer(
         return [_NOTHING_YET]
     unfinished = _unfinished_sentence(tuned)
     tuned = _whole(tuned)
-    outcomes = unit_verdicts(tuned).groupby("claim", sort=False).verdict.agg(_outcome)
+    outcomes = _outcomes(tuned)
+    head = compared[(compared.profile == _HEAD) & _is_whole(compared)]
+    titles = _titles(compared)
     sentences = [
         _counts_sentence(tuned, outcomes),
-        _not_held_sentence(tuned, outcomes, _titles(compared)),
-        _effects_sentence(tuned),
+        _not_held_sentence(tuned, outcomes, titles),
+        _time_sentence(tuned),
         unfinished,
+        _head_sentence(head, titles),
         _SCALED_DOWN,
         _NEVER_RUN,
     ]

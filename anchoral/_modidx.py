@@ -1496,6 +1496,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'anchoral/study/figures.py'),
                                         'anchoral.study.figures._note_total': ( 'study/figures.html#_note_total',
                                                                                 'anchoral/study/figures.py'),
+                                        'anchoral.study.figures._number_of_annotations': ( 'study/figures.html#_number_of_annotations',
+                                                                                           'anchoral/study/figures.py'),
                                         'anchoral.study.figures._number_of_runs': ( 'study/figures.html#_number_of_runs',
                                                                                     'anchoral/study/figures.py'),
                                         'anchoral.study.figures._of_strategy': ( 'study/figures.html#_of_strategy',

@@ -67,6 +67,12 @@ def test_figure2(df):
     assert [t.get_text() for t in fig.legends[0].get_texts()] == [m.label for m in L.METHODS.values()]
 
 
+def test_the_title_says_how_far_each_task_goes(df):
+    shorter = df[df.n_labelled <= 200].assign(task="b-task")
+    both = pd.concat([df, shorter])
+    assert "200 to 300 annotations" in F.heading(both)
+
+
 def test_lines_are_medians_and_end_where_the_first_run_ends(df):
     ax = L.lines(df[~((df.run == "seals-entropy-0") & (df.iteration > 3))], "f1_minority")
     assert np.allclose(named(ax)["anchoral"].get_xydata(), [[100 + 25 * t, .1 * t + .015] for t in range(9)])

@@ -109,6 +109,13 @@ def _number_of_runs(df:pd.DataFrame) -> str:
         return f"{least} to {most} runs"
     return "1 run" if most == 1 else f"{most} runs"
 
+def _number_of_annotations(df):
+    "How far the runs go: `500 annotations`, or `400 to 1,000` where tasks differ."
+    ends = df.groupby(["profile", "task"])["n_labelled"].max()
+    least, most = ends.min(), ends.max()
+    span = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{span} annotations"
+
 def heading(
     df:pd.DataFrame,  # Results
 ) -> str:
@@ -124,7 +131,7 @@ def heading(
         f"{_few(df['profile'], 'profiles')} profile: {_few(df['task'], 'tasks')}",
         _few(learners, "learners"),
         _few(names, "strategies"),
-        f"{df['n_labelled'].max():,} annotations",
+        _number_of_annotations(df),
         _number_of_runs(df),
     ]
     return ", ".join(parts)

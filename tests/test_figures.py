@@ -258,7 +258,7 @@ def test_one_panel_per_task_and_none_empty(df):
 def verdict(claim, baseline, mean, verdict="undecided", pairs=8, compare="anchoral", p=.01):
     return dict(claim=claim, task="a-task", learner="finetune", model="m", strategy="entropy", profile="wordnet",
                 compare=compare, baseline=baseline, pairs=pairs, mean=mean, low=mean - .1, high=mean + .1,
-                p_holm=p, verdict=verdict)
+                p_holm=p, against=False, verdict=verdict)
 
 
 def test_forest_has_no_empty_panels_and_no_logarithms():
@@ -276,7 +276,7 @@ def test_forest_has_no_empty_panels_and_no_logarithms():
     assert "too small to be of interest" in [t.get_text() for t in fig.legends[0].get_texts()]
     marks = [l.get_markerfacecolor() for l in fig.axes[0].lines if l.get_marker() != "None"]
     assert marks == [L.METHODS["seals"].colour, "white"]
-    assert "× 0.1 (× 0.079 to × 0.13), undecided" in fig.get_label()
+    assert "SEALS × 0.1 (× 0.079 to × 0.13), No-Op × 0.01 (× 0.0079 to × 0.013), undecided" in fig.get_label()
     with pytest.raises(ValueError, match="two pairs"): forest.figure_forest(rows[rows.pairs == 0], rule)
 
 

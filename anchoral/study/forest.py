@@ -49,9 +49,20 @@ _TOWARDS = {
     "above": "the claim: right of the dotted line",
 }
 
+def _apart(setting:str, other:str) -> str:
+    "What one setting of AnchorAL has and another has not: `A=50`."
+    parts = [part for part in setting.split(", ") if part not in other.split(", ")]
+    return ", ".join(parts).replace("kmeans", "k-means")
+
+def _setting_name(setting:str, other:str) -> str:
+    "A method by its name, a setting of AnchorAL by what sets it apart from another."
+    if setting in METHODS:
+        return label(setting)
+    return _apart(setting, other) or f"not {_apart(other, setting)}"
+
 def _under_the_axis(claim:Claim) -> str:
     "What a panel measures, and where the claim lies."
-    ours = label(claim.compare)
+    ours = _setting_name(claim.compare, claim.baselines[0] if claim.baselines else "")
     how = {"ratio": "over", "difference": "minus"}.get(claim.scale, "")
     compared = f"{ours} {how} the other" if claim.baselines else f"{ours} itself"
     return "\n".join([*textwrap.wrap(claim.measure, 52), f"{compared};  {_TOWARDS[claim.kind]}"])
@@ -70,19 +81,36 @@ def _unit_name(row) -> str:
     head = ", head" if row.learner == "head" else ""
     return f"{row.task}\n{STRATEGY.get(row.strategy, row.strategy)}{head}"
 
+def _by_unit(judged:pd.DataFrame) -> list:
+    "The rows of each unit of one claim."
+    unit = ["task", "learner", "model", "strategy", "profile"]
+    return [rows for _, rows in judged.groupby(unit, sort=False, dropna=False)]
+
+def _verdict_of(rows:pd.DataFrame) -> str:
+    "The verdict on a unit, and the baselines that contradict the claim: `contrary (RandSub)`."
+    verdict = rows["verdict"].iloc[0].removesuffix(" here")
+    against = rows[rows["against"].eq(True)]
+    by = [label(b) for b in against["baseline"] if b in METHODS]
+    return f"{verdict} ({', '.join(by)})" if by else verdict
+
+def _compares_settings(judged:pd.DataFrame) -> bool:
+    "Whether the baselines are settings of AnchorAL and not methods with a look of their own."
+    return not all(b in METHODS or not b for b in judged["baseline"])
+
 def _rows(judged:pd.DataFrame) -> list:
     "The rows of one claim, from top to bottom."
     out, y = [], 0.
-    unit = ["task", "learner", "model", "strategy", "profile"]
-    for _, rows in judged.groupby(unit, sort=False, dropna=False):
+    several_tasks = judged["task"].nunique() > 1
+    for rows in _by_unit(judged):
         middle = (len(rows) - 1) // 2
-        by_method = all(b in METHODS or not b for b in rows.baseline)
+        verdict = textwrap.fill(_verdict_of(rows), 14, break_on_hyphens=False)
         for i, row in enumerate(rows.itertuples()):
             here = i == middle
             name = _unit_name(row) if here else ""
-            if not by_method:
-                name = f"{row.task}\n{label(row.baseline)}"
-            out.append(_Row(y, name, row.verdict.removesuffix(" here") if here else "", row))
+            if _compares_settings(judged):
+                name = _setting_name(row.baseline, row.compare)
+                name = f"{row.task}, {name}" if several_tasks else name
+            out.append(_Row(y, name, verdict if here else "", row))
             y += 1
         y += .8
     return out
@@ -126,7 +154,11 @@ def _panel(ax:Axes, claim:Claim, judged:pd.DataFrame) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if claim.scale == "ratio":
         _ratio_axis(ax)
-    ax.set_xlabel(_under_the_axis(claim), fontsize=7.5)
+    words = _under_the_axis(claim)
+    tasks = judged["task"].unique()
+    if _compares_settings(judged) and len(tasks) == 1:
+        words += f"\n{tasks[0]}"
+    ax.set_xlabel(words, fontsize=7.5)
     heading = "\n".join(textwrap.wrap(claim.title, 36))
     ax.set_title(heading, loc="left", fontsize=9, fontweight="bold")
 
@@ -156,15 +188,21 @@ def _number(value:float, claim:Claim) -> str:
     "A ratio from its logarithm, or a difference."
     return f"× {10**value:.2g}" if claim.scale == "ratio" else f"{value:+.3f}"
 
+def _effect(r, claim:Claim) -> str:
+    "One row of a unit: the baseline, the mean and its interval."
+    against = f"{_setting_name(r.baseline, r.compare)} " if r.baseline else ""
+    interval = f"{_number(r.low, claim)} to {_number(r.high, claim)}"
+    return f"{against}{_number(r.mean, claim)} ({interval})"
+
 def _in_words(claim:Claim, judged:pd.DataFrame) -> str:
     "The numbers of a claim for readers who do not see the figure."
     words = []
-    for r in judged.itertuples():
-        against = f" against {label(r.baseline)}" if r.baseline else ""
-        interval = f"{_number(r.low, claim)} to {_number(r.high, claim)}"
-        unit = _unit_name(r).replace("\n", ", ")
-        words.append(f"{unit}{against} {_number(r.mean, claim)} ({interval}), {r.verdict}")
-    return f"{claim.title}: {'; '.join(words)}."
+    for rows in _by_unit(judged):
+        first = next(rows.itertuples())
+        unit = _unit_name(first).replace("\n", ", ")
+        effects = [_effect(r, claim) for r in rows.itertuples()]
+        words.append(f"{unit}: {', '.join(effects)}, {_verdict_of(rows)}")
+    return f"{claim.title}. {'; '.join(words)}."
 
 # %% ../../nbs/study/forest.ipynb #f2808d37
 def figure_forest(
@@ -179,7 +217,7 @@ def figure_forest(
     require(parts, "no claim has two pairs of runs yet: there is nothing to draw")
     rows_of_panels = [len(rows) for rows in parts.values()]
     tallest = [max(rows_of_panels[i:i + columns]) for i in range(0, len(parts), columns)]
-    heights = [1.1 + .2 * n for n in tallest]
+    heights = [1.3 + .2 * n for n in tallest]
     fig, axes = canvas(len(heights), columns, width=4.1, height=float(np.mean(heights)),
                        gridspec_kw=dict(height_ratios=heights))
     with matplotlib.rc_context(style()):

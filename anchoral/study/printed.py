@@ -16,12 +16,18 @@ from .results import results_dir
 
 # %% ../../nbs/study/printed.ipynb #75345613
 _MATCHED = {"table": 5, "scope": "matched"}
+_OVERALL = {"table": 5, "scope": "overall"}
 _ABLATION = {"table": 3, "scope": "", "measure": "minority"}
-_WHERE = { # claim of the first rule -> its cells
+_WHERE = { # claim of either rule -> its cells
     "time": _MATCHED | {"measure": "time"},
     "performance": _MATCHED | {"measure": "minority"},
+    "minority": _MATCHED | {"measure": "minority"},
+    "minority-in-time": _OVERALL | {"measure": "minority"},
+    "labels-in-time": _OVERALL | {"measure": "budget"},
+    "random": _MATCHED | {"measure": "minority"},
     "agnews": _MATCHED | {"measure": "minority", "dataset": "agnews-bus"},
     "randsub-cost": _ABLATION,
+    "anchoring": _ABLATION,
     "gamma": _ABLATION,
     "anchors": _ABLATION,
     "neighbours": _ABLATION,
@@ -85,7 +91,14 @@ def _printed_cells(folder=None):
     is_default = table3["setting"] == _DEFAULT
     default = table3[is_default].assign(setting="anchoral")
     cells = pd.concat([table5, table3, default])
-    return cells[_COLUMNS].reset_index(drop=True)
+    return _random_with_each(cells[_COLUMNS]).reset_index(drop=True)
+
+def _random_with_each(cells):
+    "The cells of Random once for each strategy, since it has none of its own."
+    is_random = cells["strategy"] == "random"
+    strategies = cells.loc[~is_random, ["strategy"]].drop_duplicates()
+    at_random = cells[is_random].drop(columns="strategy").assign(setting="random")
+    return pd.concat([cells[~is_random], at_random.merge(strategies, how="cross")])
 
 # %% ../../nbs/study/printed.ipynb #222dfae6
 _PLACE = ["table", "dataset", "model", "strategy"]
@@ -106,7 +119,7 @@ def _with_budgets(cells, scope):
 
 # %% ../../nbs/study/printed.ipynb #3d0c2e0e
 def on_printed(
-    claim:Claim,             # Of the first rule
+    claim:Claim,             # Of either rule
     folder:Path|None = None, # Where `paper/` is; None: the saved results
     scope:str|None = None,   # "matched" or "overall"; None: the claim's own
     measure:str|None = None, # "minority", "majority" or "time"; None: the claim's own

@@ -178,32 +178,40 @@ def _could_decide(pairs):
 _TESTED = ("higher", "lower", "grows") # kinds of claims that a p-value decides
 
 def _by_p_value(kind, table, smallest):
-    if not _could_decide(table.pairs):
-        return "too few runs"
+    "For each baseline, whether its difference supports the claim, and whether it is against it."
     toward = table["mean"] * (-1 if kind == "lower" else 1)
     sure = table.p_holm < _SIGNIFICANT
-    if (sure & (toward <= -smallest)).any():
-        return "contrary here"
-    return "consistent here" if (sure & (toward >= smallest)).all() else "undecided"
+    return sure & (toward >= smallest), sure & (toward <= -smallest)
 
 def _by_interval(kind, table, smallest):
-    if (table.pairs < 2).any():
-        return "too few runs"
+    "The same, where a claim says in which range the whole interval lies."
     lowest, highest = {
         "unharmed": (-smallest, np.inf),
         "steady": (-smallest, smallest),
         "above": (smallest, np.inf),
         "same": (-np.inf, smallest),
     }[kind]
-    if ((table.high < lowest) | (table.low > highest)).any():
-        return "contrary here"
     inside = (table.low > lowest) & (table.high < highest)
-    return "consistent here" if inside.all() else "undecided"
+    outside = (table.high < lowest) | (table.low > highest)
+    return inside, outside
 
-def _verdict(kind, table, smallest):
-    "One claim on one unit; `table` has a row per baseline, `smallest` of a ratio is its logarithm."
-    decide = _by_p_value if kind in _TESTED else _by_interval
-    return decide(kind, table, smallest)
+def _too_few(kind, pairs):
+    "Whether no result of these pairs with each baseline could have been a verdict."
+    return not _could_decide(pairs) if kind in _TESTED else bool((pairs < 2).any())
+
+def _judged(kind, table, smallest):
+    """One claim on one unit: `table`, a row per baseline, with the columns `verdict`, of all rows,
+    and `against`, whether this baseline contradicts. `smallest` of a ratio is its logarithm."""
+    if _too_few(kind, table.pairs):
+        return table.assign(verdict="too few runs", against=False)
+    compare = _by_p_value if kind in _TESTED else _by_interval
+    supports, against = compare(kind, table, smallest)
+    verdict = "undecided"
+    if against.any():
+        verdict = "contrary here"
+    elif supports.all():
+        verdict = "consistent here"
+    return table.assign(verdict=verdict, against=against)
 
 # %% ../../nbs/study/second_rule.ipynb #be6fd66c
 def _units(df) -> Iterator[Unit]:
@@ -250,8 +258,8 @@ def _on_unit(claim, unit):
     table = pd.DataFrame([_summed_up(gap.to_numpy(), baseline) for baseline, gap in found.items()])
     table["p_holm"] = holm(table.p)
     smallest = np.log10(claim.smallest) if claim.scale == "ratio" else claim.smallest
-    verdict = _verdict(claim.kind, table, smallest)
-    return table.assign(verdict=verdict, reason=_never_run(claim, theirs))
+    table = _judged(claim.kind, table, smallest)
+    return table.assign(reason=_never_run(claim, theirs))
 
 # %% ../../nbs/study/second_rule.ipynb #0c7a18f8
 def _on_benchmark(claim, folder):
@@ -265,9 +273,9 @@ def _on_benchmark(claim, folder):
     largest = fastest.columns.max()
     growth = np.log10(fastest[largest] / fastest[smallest]).dropna().to_numpy()
     table = pd.DataFrame([_summed_up(growth, "")]).assign(p_holm=np.nan)
-    verdict = _verdict(claim.kind, table, np.log10(claim.smallest))
+    table = _judged(claim.kind, table, np.log10(claim.smallest))
     reason = f"pools of {smallest:,} and {largest:,} instances"
-    return table.assign(verdict=verdict, reason=reason, after_the_fact=True)
+    return table.assign(reason=reason, after_the_fact=True)
 
 def _without_runs(verdict, reason):
     return [pd.DataFrame([{"verdict": verdict, "reason": reason, "pairs": 0}])]
@@ -292,7 +300,8 @@ def _on_all_units(claim, units, folder):
 # %% ../../nbs/study/second_rule.ipynb #a7c081fb
 _ABOUT = ["title", "kind", "scale", "smallest", "compare"] # of a claim, in each of its rows
 _COLUMNS = ["claim", "title", "kind", "scale", "smallest", *UNIT, "strategy", "compare", "baseline",
-            "pairs", "mean", "low", "high", "p", "p_holm", "verdict", "reason", "after_the_fact"]
+            "pairs", "mean", "low", "high", "p", "p_holm", "against", "verdict", "reason",
+            "after_the_fact"]
 
 def apply_second_rule(
     claims:dict[str, Claim],        # From `load_claims(2)`

@@ -59,7 +59,7 @@ _ENCODER = {
     "minilm": "MiniLM",
     "mpnet": "MPNet",
     "lsa": "LSA",
-    "bert-tiny-splade": "BERT-tiny (SPLADE derivative)",
+    "bert-tiny-splade": "BERT-tiny derivative",
 }
 
 def learner_label(

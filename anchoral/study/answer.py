@@ -156,7 +156,7 @@ def replication_table(
 # %% ../../nbs/study/answer.ipynb #aff3aa91
 _ASKED_ABOUT = ("time", "discovery", "minority", "fewer-annotations", "random")
 _HEADINGS = {
-    "paper": "the paper's tables",
+    "paper": "ahead in the paper's tables",
     "fine-tuned": "ours, fine-tuned",
 }
 
@@ -219,8 +219,8 @@ _OUTCOMES = { # outcome of a claim -> its words
     "consistent here": "held",
     "contrary here": "contradicted somewhere",
     "undecided": "undecided",
-    "mixed": "held in some places only",
-    "partly open": "decided in some places only",
+    "mixed": "held in some pairs only",
+    "partly open": "decided in some pairs only",
     "open": "with too few runs yet, or not testable here",
 }
 _ALWAYS_COUNTED = ("consistent here", "contrary here")
@@ -253,25 +253,14 @@ def _titles_in_words(titles):
         names = names.replace("; AnchorAL ", "; ")
     return names
 
-def _n_units(rows):
-    return len(rows[["task", "strategy"]].drop_duplicates())
-
-def _contrary(claim, rows):
-    "The rows of the units that contradict a claim, and the baselines by which they do, in words."
-    units = rows[(rows.claim == claim) & (rows.verdict == "contrary here")]
-    baselines = units.baseline[units.against.eq(True)].unique()
-    return units, f", by {_listed(map(label, baselines))}" if any(baselines) else ""
-
 def _and_where(claim, title, rows):
-    "The title of a claim, and which units contradict it."
-    units, by = _contrary(claim, rows)
-    return f"{title} ({_units_in_words(units)}{by})" if len(units) else title
-
-def _and_how_often(claim, title, rows):
-    "The title of a claim, and how many units contradict it."
-    units, by = _contrary(claim, rows)
-    judged = rows[rows.claim == claim]
-    return f"{title} ({_n_units(units)} of {_n_units(judged)}{by})"
+    "The title of a claim, the units that contradict it, and the baselines by which they do."
+    units = rows[(rows.claim == claim) & (rows.verdict == "contrary here")]
+    if units.empty:
+        return title
+    baselines = units.baseline[units.against.eq(True)].unique()
+    by = f", by {_listed(map(label, baselines))}" if any(baselines) else ""
+    return f"{title} ({_units_in_words(units)}{by})"
 
 _COMPARES_LEARNING = ("minority", "minority-in-time", "fewer-annotations", "discovery", "clusters")
 
@@ -295,7 +284,7 @@ def _not_held_sentence(tuned, outcomes, titles):
     return " ".join(parts)
 
 # %% ../../nbs/study/answer.ipynb #c96899d7
-_SCALED_DOWN = ("Scaled down: a model of BERT-tiny's shape, 32 tokens instead of 512, "
+_SCALED_DOWN = ("Scaled down: a pretrained model of BERT-tiny's shape, 32 tokens instead of 512, "
                 "600 annotations instead of 5,000, an index of MiniLM instead of MPNet. "
                 "Filter parameters and training schedule are the paper's.")
 _NEVER_RUN = "Never run, for want of the Hugging Face Hub: the paper's four tasks and six models."
@@ -317,10 +306,11 @@ def _head_sentence(head, titles):
     if head.empty:
         return ""
     outcomes = _outcomes(head)
-    sentence = (f"With a head on frozen vectors, on {_n_units(head)} pairs of task and strategy: "
-                f"{_counts(outcomes)}.")
+    units = head[["task", "strategy"]].drop_duplicates()
+    sentence = (f"With a head on frozen vectors, {len(outcomes)} claims on {len(units)} pairs of "
+                f"task and strategy: {_counts(outcomes)}.")
     against = outcomes.index[outcomes == "contrary here"]
-    named = [_and_how_often(claim, titles[claim], head) for claim in against]
+    named = [_and_where(claim, titles[claim], head) for claim in against]
     if named:
         sentence += f" Contradicted: {_titles_in_words(named)}."
     return sentence

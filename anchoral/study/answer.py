@@ -262,16 +262,24 @@ def _and_where(claim, title, rows):
     by = f", by {_listed(map(label, baselines))}" if any(baselines) else ""
     return f"{title} ({_units_in_words(units)}{by})"
 
-_COMPARES_LEARNING = ("minority", "minority-in-time", "fewer-annotations", "discovery", "clusters")
+_TOPICS = { # what a claim is about -> the claims
+    "time": ("time", "steady-iterations", "steady-pool", "labels-in-time"),
+    "subpools": ("size", "seals-grows", "balance", "turnover", "seals-unchanged"),
+    "majority F1": ("majority",),
+    "beating random labelling": ("random",),
+    "finding or learning more than other filters": (
+        "minority", "minority-in-time", "fewer-annotations", "discovery", "clusters"),
+}
 
-def _learning_sentence(outcomes):
-    "How many of the claims that AnchorAL is the better filter to learn with held."
-    learning = outcomes[outcomes.index.isin(_COMPARES_LEARNING)]
-    if learning.empty:
-        return ""
-    held = (learning == "consistent here").sum() or "none"
-    return (f"Of the {len(learning)} claims that AnchorAL finds more or learns better than other "
-            f"filters, {held} held.")
+def _topics_sentence(outcomes):
+    "How many of the claims about each topic held: `time 3/3`."
+    parts = []
+    for topic, claims in _TOPICS.items():
+        judged = outcomes[outcomes.index.isin(claims)]
+        held = (judged == "consistent here").sum()
+        if len(judged):
+            parts.append(f"{topic} {held}/{len(judged)}")
+    return f"Held, by topic: {', '.join(parts)}." if parts else ""
 
 def _not_held_sentence(tuned, outcomes, titles):
     "Which claims did not hold, outcome by outcome; empty where all held."
@@ -329,7 +337,7 @@ def answer(
     titles = _titles(compared)
     sentences = [
         _counts_sentence(tuned, outcomes, len(titles)),
-        f"{_learning_sentence(outcomes)} {_not_held_sentence(tuned, outcomes, titles)}".strip(),
+        f"{_topics_sentence(outcomes)} {_not_held_sentence(tuned, outcomes, titles)}".strip(),
         _time_sentence(tuned),
         unfinished,
         _head_sentence(head, titles),

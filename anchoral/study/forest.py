@@ -100,6 +100,7 @@ def _compares_settings(judged:pd.DataFrame) -> bool:
 def _rows(judged:pd.DataFrame) -> list:
     "The rows of one claim, from top to bottom."
     out, y = [], 0.
+    by_setting = _compares_settings(judged)
     several_tasks = judged["task"].nunique() > 1
     for rows in _by_unit(judged):
         middle = (len(rows) - 1) // 2
@@ -107,7 +108,7 @@ def _rows(judged:pd.DataFrame) -> list:
         for i, row in enumerate(rows.itertuples()):
             here = i == middle
             name = _unit_name(row) if here else ""
-            if _compares_settings(judged):
+            if by_setting:
                 name = _setting_name(row.baseline, row.compare)
                 name = f"{row.task}, {name}" if several_tasks else name
             out.append(_Row(y, name, verdict if here else "", row))
